@@ -1,0 +1,102 @@
+// What a call can ask about itself: its future, whether it is to stop, a sleep that ends then.
+#include "future_object.hpp"
+#include "py_args.hpp"
+#include "py_compat.hpp"
+
+namespace pyferris::python {
+
+namespace {
+
+class Sleeper final : public Continuation {
+  public:
+    explicit Sleeper(Parker& parker) : Continuation(Kind::stopper), parker_(parker) {}
+    void notify() override {}
+    void stop_requested() noexcept override {
+        if (!woken_) parker_.unpark();
+        woken_ = true;
+    }
+    bool woken() const noexcept { return woken_; }
+
+  private:
+    Parker& parker_;
+    bool woken_ = false;  // guarded by the future's stripe
+};
+
+PyObject* raise_cancelled() {
+    PyErr_SetString(module_state().call_cancelled, "this call was asked to stop");
+    return nullptr;
+}
+
+PyObject* current_future_function(PyObject* /*module*/, PyObject* /*unused*/) {
+    FutureObject* future = current_future();
+    return Py_NewRef(future == nullptr ? Py_None : as_object(future));
+}
+
+PyObject* cancel_requested(PyObject* /*module*/, PyObject* /*unused*/) {
+    const FutureObject* future = current_future();
+    return PyBool_FromLong(future != nullptr && future->state.stop_requested());
+}
+
+PyObject* check_cancelled(PyObject* /*module*/, PyObject* /*unused*/) {
+    const FutureObject* future = current_future();
+    if (future != nullptr && future->state.stop_requested()) return raise_cancelled();
+    Py_RETURN_NONE;
+}
+
+PyObject* sleep(PyObject* /*module*/, PyObject* seconds) {
+    if (seconds == Py_None) {
+        PyErr_SetString(PyExc_TypeError, "sleep() takes a number of seconds, not None");
+        return nullptr;
+    }
+    Deadline deadline = kNoDeadline;
+    if (!parse_timeout(seconds, "seconds", &deadline)) return nullptr;
+    const double value = PyFloat_AsDouble(seconds);
+    if (value < 0) {
+        PyErr_Format(PyExc_ValueError, "sleep() takes a number of seconds of 0 or more, not %R", seconds);
+        return nullptr;
+    }
+    FutureObject* future = current_future();
+    const ParkerLease lease;
+    if (future == nullptr) {
+        if (wait_attached(*lease, deadline) == WaitResult::error) return nullptr;
+        Py_RETURN_NONE;
+    }
+    if (future->state.stop_requested()) return raise_cancelled();
+    const PyRef keep = PyRef::share(as_object(future));
+    Sleeper sleeper(*lease);
+    if (future->state.add(sleeper) == FutureState::AddResult::already_final) Py_RETURN_NONE;
+    WaitResult result = WaitResult::woken;
+    if (!future->state.stop_requested()) result = wait_attached(*lease, deadline);
+    future->state.remove(sleeper);
+    if (sleeper.woken() && result != WaitResult::woken) consume_token(*lease);
+    if (result == WaitResult::error) return nullptr;
+    if (future->state.stop_requested()) return raise_cancelled();
+    Py_RETURN_NONE;
+}
+
+// `run_as_current(future, fn, /, *args, **kwargs)`: calls `fn` with `future` as this thread's current one.
+PyObject* run_as_current(PyObject* /*module*/, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+    if (count < 2 || PyObject_TypeCheck(args[0], module_state().future_core) == 0) {
+        PyErr_SetString(PyExc_TypeError, "run_as_current() takes a future and the function to call");
+        return nullptr;
+    }
+    FutureObject* outer = exchange_current_future(as_future(args[0]));
+    PyObject* result = PyObject_Vectorcall(args[1], args + 2, static_cast<std::size_t>(count - 2), names);
+    exchange_current_future(outer);
+    return result;
+}
+
+PyMethodDef functions[] = {
+    {"current_future", current_future_function, METH_NOARGS, nullptr},
+    {"cancel_requested", cancel_requested, METH_NOARGS, nullptr},
+    {"check_cancelled", check_cancelled, METH_NOARGS, nullptr},
+    {"sleep", sleep, METH_O, nullptr},
+    {"run_as_current", as_method(run_as_current), METH_FASTCALL | METH_KEYWORDS, nullptr},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+}  // namespace
+
+bool register_call_context(PyObject* module) { return PyModule_AddFunctions(module, functions) == 0; }
+
+}  // namespace pyferris::python

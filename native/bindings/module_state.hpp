@@ -1,0 +1,61 @@
+// What the module keeps per interpreter, and how the hand-written types register themselves.
+#pragma once
+
+#include "py_ref.hpp"
+
+namespace pyferris::python {
+
+/// Python objects that native code needs, given once by the package through `_native.install` (plus the types made
+/// here). One per interpreter; lives as long as it.
+struct ModuleState {
+    // Native types.
+    PyTypeObject* future_core = nullptr;
+    PyTypeObject* awaiter = nullptr;
+    // Given by the package.
+    PyTypeObject* safe_future = nullptr;       // pyferris.future.SafeFuture
+    PyObject* pool_closed = nullptr;           // exception classes, from pyferris.errors
+    PyObject* broken_pool = nullptr;
+    PyObject* call_cancelled = nullptr;
+    PyObject* shut_down = nullptr;             // queue.ShutDown or the package's own
+    PyObject* queue_empty = nullptr;           // queue.Empty
+    PyObject* queue_full = nullptr;            // queue.Full
+    PyObject* cf_cancelled_error = nullptr;    // concurrent.futures.CancelledError
+    PyObject* cf_invalid_state_error = nullptr;
+    PyObject* asyncio_cancelled_error = nullptr;
+    PyObject* timeout_error = nullptr;         // concurrent.futures.TimeoutError (TimeoutError from 3.11 on)
+    PyObject* condition_type = nullptr;        // threading.Condition
+    PyObject* get_running_loop = nullptr;      // asyncio.get_running_loop
+    PyObject* peek_running_loop = nullptr;     // asyncio._get_running_loop: None where none runs
+    PyObject* report_unretrieved = nullptr;    // (exception) -> None
+    PyObject* report_callback = nullptr;       // (future, callback, exception) -> None
+    PyObject* report_initializer = nullptr;    // (exception) -> None
+    PyObject* worker_started = nullptr;        // (name, daemon) -> threading.Thread, registered
+    PyObject* worker_stopped = nullptr;        // (thread) -> None
+    PyObject* reactor_connect = nullptr;       // (loop, drain) -> reference for reactor_wake
+    PyObject* reactor_wake = nullptr;          // (reference) -> bool: False if that loop is gone
+    PyObject* is_coroutine_function = nullptr; // inspect.iscoroutinefunction
+};
+
+/// This interpreter's state. Attached threads only. Never null after the module was imported.
+ModuleState& module_state();
+
+/// Makes the state of this interpreter (module initialisation). False with an error set.
+bool create_module_state();
+
+/// Makes a type from `spec`, adds it to `module` under its short name and returns it, owned by the module; null with
+/// an error set.
+PyTypeObject* add_type(PyObject* module, PyType_Spec* spec);
+
+// One function a hand-written type, in the file of the same name (bind_<name>.cpp). False with an error set.
+bool register_future(PyObject* module);
+bool register_awaiter(PyObject* module);
+bool register_call_context(PyObject* module);
+bool register_thread_pool(PyObject* module);
+bool register_lock(PyObject* module);
+bool register_rlock(PyObject* module);
+bool register_queue(PyObject* module);
+bool register_counter(PyObject* module);
+bool register_array(PyObject* module);
+bool register_dict(PyObject* module);
+
+}  // namespace pyferris::python

@@ -1,0 +1,101 @@
+// The Python object behind SafeThreadPool, and its workers.
+//
+//   PoolObject --shared_ptr--> PoolShared <--shared_ptr-- PyWorker (one a thread)
+//
+// The workers do not refer to the PoolObject, so a pool that its user dropped is collected: its deallocation closes the
+// core, and the workers go once the queue is empty. A queued call refers to the PoolObject and keeps it until it ran.
+//
+// A worker has one Python thread state for as long as it lives. It pops while detached, attaches, runs, detaches. Lock
+// order: none is ever held while attaching.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "future_object.hpp"
+#include "loop_bridge.hpp"
+#include "pyferris/thread_pool.hpp"
+
+namespace pyferris::python {
+
+class PyWorker;
+
+/// What a pool and its workers share.
+struct PoolShared {
+    std::shared_ptr<ThreadPool> threads;  // null for an inline pool
+    std::atomic<std::int64_t> active{0};  // calls queued or running
+    std::string prefix;
+    bool daemon = false;
+    PyInterpreterState* interpreter = nullptr;
+    std::atomic<bool> closed{false};      // no more submits
+    std::atomic<bool> broken{false};      // an initializer failed
+
+    std::mutex mutex;                  // guards the two below; never held while attaching or dropping
+    std::vector<PyWorker*> workers;    // started and not gone
+    std::string closed_by;             // who closed it, for the message of a late submit
+};
+
+struct PoolObject {
+    PyObject_HEAD
+    PyObject* weakrefs;
+    std::shared_ptr<PoolShared> shared;
+    PyObject* initializer;  // or null
+    PyObject* initargs;     // a tuple
+};
+
+/// A worker of Python calls. Its methods run on its own thread.
+class PyWorker final : public WorkerDriver {
+  public:
+    PyWorker(std::shared_ptr<PoolShared> shared, std::size_t index, PyObject* initializer, PyObject* initargs);
+    ~PyWorker() override;
+
+    bool start() override;
+    void attach() override;
+    void run(Task& task) override;
+    void between() override;
+    void detach() override;
+    void stop() override;
+
+    /// The future of the call that it runs, or null. Read in a forked child, attached.
+    FutureObject* running() const noexcept { return running_; }
+    PyObject* thread() const noexcept { return thread_; }
+    WakeBatch& batch() noexcept { return batch_; }
+    /// While it delivers an outcome of its own: wake-ups can wait for the GIL to be free.
+    bool delivering() const noexcept { return batch_.is_current(); }
+    /// Wakes the loop when this worker next lets go of the GIL, or before it runs anything else.
+    void owe(std::shared_ptr<LoopBridge> bridge) { owed_.push_back(std::move(bridge)); }
+
+  private:
+    bool initialize();
+    void wake_loops(bool attached);
+
+    const std::shared_ptr<PoolShared> shared_;
+    const std::size_t index_;
+    PyObject* initializer_;  // strong until `start` has called it; no PyRef: see thread_pool.cpp on destructors
+    PyObject* initargs_;
+    PyThreadState* state_ = nullptr;
+    PyObject* thread_ = nullptr;  // the threading.Thread that stands for it
+    FutureObject* running_ = nullptr;
+    WakeBatch batch_;
+    std::vector<std::shared_ptr<LoopBridge>> owed_;  // loops that wait for a wake-up
+};
+
+/// The worker that this thread is, or null.
+PyWorker* current_worker() noexcept;
+
+/// The batch of the worker that this thread is, null on other threads.
+WakeBatch* current_worker_batch() noexcept;
+
+/// Takes a cancelled call out of the queue and drops what it holds. Attached.
+void withdraw(PoolObject& pool, FutureObject* future);
+/// On a worker of the future's pool: runs it here if it is still queued. True if it is final then.
+bool help_pool(FutureObject* future);
+/// A queued or running call that will never end (fork, shutdown of a broken pool): fails it with `type(message)`.
+void fail_call(FutureObject* future, PyObject* type, const char* message);
+/// An initializer failed with `error`: reports it, closes the pool and fails what is queued. Attached.
+void break_pool(PoolShared& shared, PyObject* error);
+
+}  // namespace pyferris::python

@@ -1,0 +1,25 @@
+#include "py_args.hpp"
+
+namespace pyferris::python {
+
+bool parse_optional(PyObject* const* args, Py_ssize_t count, PyObject* names, const char* method, const char* name,
+                    PyObject** value) {
+    const Py_ssize_t keywords = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
+    if (count + keywords > 1) {
+        PyErr_Format(PyExc_TypeError, "%s() takes at most 1 argument (%zd given)", method, count + keywords);
+        return false;
+    }
+    if (count == 1) *value = args[0];
+    if (keywords == 1) {
+        PyObject* given = PyTuple_GET_ITEM(names, 0);
+        if (PyUnicode_CompareWithASCIIString(given, name) != 0) {
+            PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'; it takes '%s'", method, given,
+                         name);
+            return false;
+        }
+        *value = args[count];
+    }
+    return true;
+}
+
+}  // namespace pyferris::python

@@ -1,0 +1,24 @@
+// Reading the arguments of hand-written methods.
+#pragma once
+
+#include "py_ref.hpp"
+
+namespace pyferris::python {
+
+using FastMethod = PyObject* (*)(PyObject*, PyObject* const*, Py_ssize_t, PyObject*);
+using FastPositional = PyObject* (*)(PyObject*, PyObject* const*, Py_ssize_t);
+
+/// A vectorcall method as PyMethodDef wants it (METH_FASTCALL, with or without METH_KEYWORDS).
+inline PyCFunction as_method(FastMethod function) {
+    return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
+}
+inline PyCFunction as_method(FastPositional function) {
+    return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
+}
+
+/// The one optional argument `name` of `method`, by position or keyword; `*value` keeps its default where it is not
+/// given. Borrowed. False with TypeError set.
+bool parse_optional(PyObject* const* args, Py_ssize_t count, PyObject* names, const char* method, const char* name,
+                    PyObject** value);
+
+}  // namespace pyferris::python

@@ -1,0 +1,57 @@
+// What differs between the versions of CPython that are supported, under one name each.
+#pragma once
+
+#include "py_ref.hpp"
+
+namespace pyferris::python {
+
+/// The raised exception, taken; null if none. As PyErr_GetRaisedException, which is new in 3.12.
+inline PyObject* take_raised() {
+#if PY_VERSION_HEX >= 0x030C0000
+    return PyErr_GetRaisedException();
+#else
+    PyObject *type = nullptr, *value = nullptr, *traceback = nullptr;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (type == nullptr) return nullptr;
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback != nullptr) PyException_SetTraceback(value, traceback);
+    Py_XDECREF(traceback);
+    Py_DECREF(type);
+    return value;
+#endif
+}
+
+/// Raises `exception`, whose reference it takes.
+inline void raise_taken(PyObject* exception) {
+#if PY_VERSION_HEX >= 0x030C0000
+    PyErr_SetRaisedException(exception);
+#else
+    PyErr_Restore(Py_NewRef(reinterpret_cast<PyObject*>(Py_TYPE(exception))), exception,
+                  PyException_GetTraceback(exception));
+#endif
+}
+
+/// Keeps an error that is set while other code runs that may clear it; puts it back at the end.
+class SavedError {
+  public:
+    SavedError() : exception_(take_raised()) {}
+    SavedError(const SavedError&) = delete;
+    SavedError& operator=(const SavedError&) = delete;
+    ~SavedError() {
+        if (exception_ != nullptr && may_drop()) raise_taken(exception_);
+    }
+
+  private:
+    PyObject* exception_;
+};
+
+// Guards the fields of one object on a build without a GIL; nothing where there is one.
+#ifdef Py_GIL_DISABLED
+#define PYFERRIS_BEGIN_CRITICAL_SECTION(object) Py_BEGIN_CRITICAL_SECTION(object)
+#define PYFERRIS_END_CRITICAL_SECTION() Py_END_CRITICAL_SECTION()
+#else
+#define PYFERRIS_BEGIN_CRITICAL_SECTION(object) {
+#define PYFERRIS_END_CRITICAL_SECTION() }
+#endif
+
+}  // namespace pyferris::python

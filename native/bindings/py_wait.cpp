@@ -1,0 +1,112 @@
+#include "py_wait.hpp"
+
+#include <cmath>
+#include <new>
+
+namespace pyferris::python {
+
+PyParker::PyParker() : lock_(PyThread_allocate_lock()) {
+    if (lock_ == nullptr) throw std::bad_alloc();
+    PyThread_acquire_lock(lock_, WAIT_LOCK);  // held: no token
+}
+
+PyParker::~PyParker() {
+    PyThread_acquire_lock(lock_, NOWAIT_LOCK);
+    PyThread_release_lock(lock_);
+    PyThread_free_lock(lock_);
+}
+
+namespace {
+struct ThreadParker {
+    PyParker parker;
+    bool leased = false;
+};
+thread_local ThreadParker* thread_parker = nullptr;
+
+// Frees the thread's parker when the thread ends.
+struct ThreadParkerOwner {
+    ThreadParkerOwner() { thread_parker = new ThreadParker(); }
+    ThreadParkerOwner(const ThreadParkerOwner&) = delete;
+    ThreadParkerOwner& operator=(const ThreadParkerOwner&) = delete;
+    ~ThreadParkerOwner() { delete std::exchange(thread_parker, nullptr); }
+};
+}  // namespace
+
+ParkerLease::ParkerLease() {
+    static thread_local const ThreadParkerOwner owner;
+    own_ = thread_parker == nullptr || thread_parker->leased;  // null: the thread is ending
+    parker_ = own_ ? new PyParker() : &thread_parker->parker;
+    if (!own_) thread_parker->leased = true;
+}
+
+ParkerLease::~ParkerLease() {
+    if (own_) {
+        delete parker_;
+    } else {
+        thread_parker->leased = false;
+    }
+}
+
+ParkResult PyParker::park(Deadline deadline) {
+    PY_TIMEOUT_T micros = -1;
+    if (deadline != kNoDeadline) {
+        const std::uint64_t now = now_ns();
+        const std::uint64_t left = now >= deadline ? 0 : (deadline - now + 999) / 1000;
+        constexpr std::uint64_t kLongest = 1'000'000ULL * 3600 * 24 * 365;  // parks again after a year
+        micros = static_cast<PY_TIMEOUT_T>(left < kLongest ? left : kLongest);
+    }
+    switch (PyThread_acquire_lock_timed(lock_, micros, 1)) {
+        case PY_LOCK_ACQUIRED: return ParkResult::woken;
+        case PY_LOCK_INTR: return ParkResult::interrupted;
+        default: return now_ns() < deadline ? ParkResult::interrupted : ParkResult::timed_out;
+    }
+}
+
+void PyParker::unpark() noexcept { PyThread_release_lock(lock_); }
+
+WaitResult wait_attached(Parker& parker, Deadline deadline) {
+    for (;;) {
+        // No RAII here: a thread that attaches while the interpreter ends never comes back from it.
+        PyThreadState* self = PyEval_SaveThread();
+        const ParkResult result = parker.park(deadline);
+        PyEval_RestoreThread(self);
+        if (result == ParkResult::woken) return WaitResult::woken;
+        if (PyErr_CheckSignals() != 0) return WaitResult::error;
+        if (result == ParkResult::timed_out) return WaitResult::timed_out;
+    }
+}
+
+void consume_token(Parker& parker) {
+    PyThreadState* self = PyEval_SaveThread();
+    while (parker.park(kNoDeadline) != ParkResult::woken) {
+    }
+    PyEval_RestoreThread(self);
+}
+
+bool parse_timeout(PyObject* timeout, const char* name, Deadline* deadline) {
+    if (timeout == nullptr || timeout == Py_None) {
+        *deadline = kNoDeadline;
+        return true;
+    }
+    const double seconds = PyFloat_AsDouble(timeout);
+    if (seconds == -1.0 && PyErr_Occurred() != nullptr) {
+        if (PyErr_ExceptionMatches(PyExc_TypeError)) {
+            PyErr_Format(PyExc_TypeError, "%s must be a number of seconds or None, not %.200s: %.200R", name,
+                         Py_TYPE(timeout)->tp_name, timeout);
+        }
+        return false;
+    }
+    if (std::isnan(seconds)) {
+        PyErr_Format(PyExc_ValueError, "%s must be a number of seconds, not NaN", name);
+        return false;
+    }
+    if (seconds <= 0) {
+        *deadline = now_ns();
+    } else {
+        constexpr double kLongest = 9.0e9;  // seconds; 285 years of nanoseconds fit in 63 bits
+        *deadline = seconds >= kLongest ? kNoDeadline : deadline_after(static_cast<std::uint64_t>(seconds * 1e9));
+    }
+    return true;
+}
+
+}  // namespace pyferris::python

@@ -1,0 +1,71 @@
+// A first-in-first-out list of tasks, intrusive: queueing allocates nothing, and a task can leave from the middle.
+//
+// It has no lock of its own; the pool's mutex guards it together with what else must change in the same moment.
+#pragma once
+
+#include <cstddef>
+
+namespace pyferris {
+
+/// What a pool can queue. Embedded in the object that is to be run; that object outlives its place in the queue.
+class Task {
+  public:
+    Task() = default;
+    Task(const Task&) = delete;
+    Task& operator=(const Task&) = delete;
+
+  protected:
+    ~Task() = default;
+
+  private:
+    friend class TaskQueue;
+    Task* prev_ = nullptr;  // guarded by the mutex of the queue's owner
+    Task* next_ = nullptr;
+    bool queued_ = false;
+};
+
+class TaskQueue {
+  public:
+    TaskQueue() = default;
+    TaskQueue(const TaskQueue&) = delete;
+    TaskQueue& operator=(const TaskQueue&) = delete;
+
+    // All of these: the owner's mutex is held.
+    bool empty() const noexcept { return first_ == nullptr; }
+    std::size_t size() const noexcept { return size_; }
+
+    void push_back(Task& task) noexcept {
+        task.prev_ = last_;
+        task.next_ = nullptr;
+        task.queued_ = true;
+        (last_ != nullptr ? last_->next_ : first_) = &task;
+        last_ = &task;
+        ++size_;
+    }
+    Task* pop_front() noexcept {
+        Task* task = first_;
+        if (task != nullptr) unlink(*task);
+        return task;
+    }
+    /// False if the task was not in the queue (a worker has it, or had it).
+    bool remove(Task& task) noexcept {
+        if (!task.queued_) return false;
+        unlink(task);
+        return true;
+    }
+
+  private:
+    void unlink(Task& task) noexcept {
+        (task.prev_ != nullptr ? task.prev_->next_ : first_) = task.next_;
+        (task.next_ != nullptr ? task.next_->prev_ : last_) = task.prev_;
+        task.prev_ = task.next_ = nullptr;
+        task.queued_ = false;
+        --size_;
+    }
+
+    Task* first_ = nullptr;
+    Task* last_ = nullptr;
+    std::size_t size_ = 0;
+};
+
+}  // namespace pyferris

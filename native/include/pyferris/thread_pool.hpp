@@ -1,0 +1,130 @@
+// Worker threads that run tasks, first in, first out.
+//
+// Who does what: `submit` (any thread) queues and wakes or starts a worker. Each worker is a uv thread with a
+// WorkerDriver of its own, which says what "attach", "run" and "detach" mean (the binding: take the GIL; tests:
+// nothing). A worker pops a task while detached, attaches, runs it and all it then finds, detaches, and parks.
+//
+//   starting --> searching --> running <--> searching --> parked --unpark--> searching
+//                                                |
+//                                                `--> gone   (closed and nothing queued)
+//
+// One wake-up at a time: a submit that finds a woken worker still searching wakes no other; a worker that takes a
+// task and leaves more behind wakes the next. So a burst costs one wake-up a worker, not one a task, and a task that
+// blocks never holds back another that a free worker could run.
+//
+// Ownership: shared; each worker thread holds the pool until it is gone. Tasks are not owned: whoever submits keeps
+// them alive until `run` was called, `remove` or `take_all` gave them back.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "pyferris/task_queue.hpp"
+#include "pyferris/wait_queue.hpp"
+
+namespace pyferris {
+
+/// What a worker does with its thread. All calls come from the worker's own thread. `attach`, `between` and `run` may
+/// never return (an interpreter that ends stops threads there), so no lock is held around them.
+class WorkerDriver {
+  public:
+    WorkerDriver() = default;
+    WorkerDriver(const WorkerDriver&) = delete;
+    WorkerDriver& operator=(const WorkerDriver&) = delete;
+    virtual ~WorkerDriver() = default;
+
+    /// Before the first task, detached. False: the worker ends at once.
+    virtual bool start() = 0;
+    virtual void attach() = 0;
+    /// Runs one task, attached.
+    virtual void run(Task& task) = 0;
+    /// Between two tasks of one attachment: deliver what the first has finished.
+    virtual void between() = 0;
+    /// Detaches and delivers.
+    virtual void detach() = 0;
+    /// After the last task, detached.
+    virtual void stop() = 0;
+};
+
+class ThreadPool : public std::enable_shared_from_this<ThreadPool> {
+  public:
+    /// Makes the driver of worker number `index`. Called on the submitting thread, the pool's mutex held: must only
+    /// allocate.
+    using DriverFactory = std::function<std::unique_ptr<WorkerDriver>(std::size_t index)>;
+    enum class SubmitResult : std::uint8_t { queued, closed, no_thread };
+
+    /// `stack_size`: bytes, 0 for the platform's default.
+    static std::shared_ptr<ThreadPool> make(std::size_t max_workers, DriverFactory factory,
+                                            std::size_t stack_size = 0);
+    ~ThreadPool();
+
+    /// Queues `task`. Any thread. `no_thread`: not one worker could be started; the task is not queued.
+    SubmitResult submit(Task& task);
+    /// Queues `task` again from the worker that runs it; also in a closed pool.
+    void requeue(Task& task);
+    /// Takes a queued task back. Any thread. False if a worker has it.
+    bool remove(Task& task);
+    /// The next task for a worker that waits inside its own task and may help. Null if there is none.
+    Task* take_one();
+    /// Takes back everything queued, in order.
+    std::vector<Task*> take_all();
+
+    /// No more submits; workers go once the queue is empty. Any thread; again does nothing.
+    void close();
+    bool is_closed() const;
+
+    /// Puts `node` among those woken when the last worker is gone. False if none is left. Only after `close`.
+    bool add_joiner(WaitQueue::Node& node);
+    bool remove_joiner(WaitQueue::Node& node);
+    /// Joins the threads that are gone. Blocks for moments only; detached. Not from a worker of this pool.
+    void reap();
+
+    std::size_t max_workers() const noexcept { return max_workers_; }
+    std::size_t queued() const;
+    std::size_t live_workers() const;
+    /// True on a worker thread of this pool.
+    bool is_current() const noexcept;
+
+    // Around fork(): the forking thread takes all pools' mutexes, so that the child finds them consistent. In the
+    // child each pool is empty and without workers; `orphan` gets every task that was queued.
+    static void before_fork();
+    static void after_fork_in_parent();
+    static void after_fork_in_child(const std::function<void(Task&)>& orphan);
+
+  private:
+    struct Worker;
+    static thread_local Worker* current_;  // the worker that this thread is
+
+    ThreadPool(std::size_t max_workers, DriverFactory factory, std::size_t stack_size);
+    bool start_worker();
+    static void thread_main(void* worker);
+    void work(Worker& self);
+    void retire(Worker* self);
+    Task* next(Worker& self);
+    Task* try_next();
+    Worker* pick_idle();
+
+    const std::size_t max_workers_;
+    const DriverFactory factory_;
+    const std::size_t stack_size_;
+
+    std::atomic<std::size_t> queued_{0};  // mirrors queue_.size() for spinning workers
+    mutable std::mutex mutex_;            // guards all below; short, never held while attaching or waking
+    TaskQueue queue_;
+    std::vector<Worker*> workers_;  // alive; each is owned by its thread
+    std::vector<Worker*> idle_;     // parked, the one that parked last at the back
+    std::size_t starting_ = 0;
+    std::size_t spinning_ = 0;
+    bool searching_ = false;  // one worker was woken and has not looked yet
+    bool closed_ = false;
+    std::size_t live_ = 0;
+    std::size_t next_index_ = 0;
+    WaitQueue joiners_;
+    std::vector<std::unique_ptr<Worker>> gone_;  // threads that have ended or are about to; to be joined
+};
+
+}  // namespace pyferris

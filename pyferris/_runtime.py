@@ -1,0 +1,158 @@
+"""What native code needs of Python: reports, worker threads, loops that only the reactor can wake, exit and fork."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures
+import inspect
+import logging
+import os
+import queue
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from . import _native, errors
+from .future import SafeFuture
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__: list[str] = []
+
+LOGGER = logging.getLogger("pyferris")
+
+
+def report_unretrieved(exception: BaseException) -> None:
+    LOGGER.error("a call failed and nobody looked at its outcome", exc_info=exception)
+
+
+def report_callback(future: object, callback: object, exception: BaseException) -> None:
+    LOGGER.error("exception calling callback %r of %r", callback, future, exc_info=exception)
+
+
+def report_initializer(exception: BaseException) -> None:
+    LOGGER.critical("Exception in initializer:", exc_info=exception)
+
+
+class WorkerThread(threading.Thread):
+    """Stands for a native worker in ``threading.enumerate()``; made on the worker itself, never started."""
+
+    def __init__(self, name: str, daemon: bool) -> None:
+        super().__init__(name=name, daemon=daemon)
+        self._over = threading.Event()
+        self._started.set()  # type: ignore[attr-defined]
+        self._set_ident()  # type: ignore[attr-defined]
+        self._set_native_id()  # type: ignore[attr-defined]
+        with threading._active_limbo_lock:  # type: ignore[attr-defined]
+            threading._active[self.ident] = self  # type: ignore[attr-defined]
+
+    def is_alive(self) -> bool:
+        return not self._over.is_set()
+
+    def join(self, timeout: float | None = None) -> None:
+        if self is threading.current_thread():
+            raise RuntimeError("cannot join current thread")
+        self._over.wait(timeout)
+
+    def leave(self) -> None:
+        with threading._active_limbo_lock:  # type: ignore[attr-defined]
+            threading._active.pop(self.ident, None)  # type: ignore[attr-defined]
+        self._over.set()
+
+
+def worker_started(name: str, daemon: bool) -> WorkerThread:
+    thread = WorkerThread(name, daemon)
+    trace, profile = threading.gettrace(), threading.getprofile()
+    if trace is not None:
+        import sys
+
+        sys.settrace(trace)
+    if profile is not None:
+        import sys
+
+        sys.setprofile(profile)
+    return thread
+
+
+def worker_stopped(thread: WorkerThread) -> None:
+    thread.leave()
+
+
+# Loops that cannot watch a descriptor of ours: what drains their finished calls. A loop keeps its own alive.
+_drains: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Callable[[], None]] = weakref.WeakKeyDictionary()
+
+
+def reactor_connect(loop: asyncio.AbstractEventLoop, drain: Callable[[], None]) -> Any:
+    _drains[loop] = drain
+    return weakref.ref(loop)
+
+
+def reactor_wake(reference: weakref.ref[asyncio.AbstractEventLoop]) -> bool:
+    loop = reference()
+    if loop is None:
+        return False
+    try:
+        loop.call_soon_threadsafe(_drains[loop])
+    except RuntimeError:
+        if not loop.is_closed():
+            raise
+        _drains.pop(loop, None)
+        return False
+    return True
+
+
+_at_exit: list[Callable[[], None]] = [_native.drain_pools]
+
+
+def before_drain(function: Callable[[], None]) -> None:
+    """Have ``function`` called at exit before the pools are drained."""
+    _at_exit.insert(0, function)
+
+
+def _drain() -> None:
+    for function in _at_exit:
+        function()
+
+
+def _install() -> None:
+    _native.install(
+        safe_future=SafeFuture,
+        pool_closed=errors.PoolClosed,
+        broken_pool=errors.BrokenPool,
+        call_cancelled=errors.CallCancelled,
+        shut_down=errors.ShutDown,
+        queue_empty=queue.Empty,
+        queue_full=queue.Full,
+        cf_cancelled_error=concurrent.futures.CancelledError,
+        cf_invalid_state_error=concurrent.futures.InvalidStateError,
+        asyncio_cancelled_error=asyncio.CancelledError,
+        timeout_error=TimeoutError,
+        condition_type=threading.Condition,
+        get_running_loop=asyncio.get_running_loop,
+        peek_running_loop=asyncio._get_running_loop,
+        report_unretrieved=report_unretrieved,
+        report_callback=report_callback,
+        report_initializer=report_initializer,
+        worker_started=worker_started,
+        worker_stopped=worker_stopped,
+        reactor_connect=reactor_connect,
+        reactor_wake=reactor_wake,
+        is_coroutine_function=inspect.iscoroutinefunction,
+    )
+    if os.environ.get("PYFERRIS_LOOP_BRIDGE") == "reactor":
+        _native.force_reactor(True)
+    try:
+        threading._register_atexit(_drain)  # type: ignore[attr-defined]
+    except (AttributeError, RuntimeError):  # not there, or the interpreter is ending already
+        atexit.register(_drain)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(
+            before=_native.before_fork,
+            after_in_parent=_native.after_fork_in_parent,
+            after_in_child=_native.after_fork_in_child,
+        )
+
+
+_install()

@@ -1,0 +1,84 @@
+"""safe_thread_decorator: calls of a function become futures."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+
+from .thread_pool import SafeThreadPool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .future import SafeFuture
+    from .isolation import Isolation
+
+__all__ = ["ThreadedFunction", "safe_thread_decorator"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class ThreadedFunction(Generic[P, T]):
+    """A function whose calls run in a pool. ``pool`` is that pool; ``shutdown()`` ends it."""
+
+    def __init__(
+        self, function: Callable[P, T], max_workers: int, isolation: Isolation | None, pool: SafeThreadPool | None
+    ) -> None:
+        functools.update_wrapper(self, function)
+        self._function = function
+        self._max_workers = max_workers
+        self._isolation: Isolation | None = isolation
+        self._pool = pool
+        self._lock = threading.Lock()
+
+    @property
+    def pool(self) -> SafeThreadPool:
+        """The pool; made at the first call where none was given."""
+        with self._lock:
+            if self._pool is None:
+                name = getattr(self._function, "__name__", "call")
+                self._pool = SafeThreadPool(self._max_workers, name, isolation=self._isolation)
+            return self._pool
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> SafeFuture[T]:
+        return self.pool.submit(self._function, *args, **kwargs)
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return self if instance is None else functools.partial(self, instance)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False, timeout: float | None = None) -> bool:
+        """End the pool; as ``SafeThreadPool.shutdown``."""
+        return self.pool.shutdown(wait, cancel_futures=cancel_futures, timeout=timeout)
+
+
+@overload
+def safe_thread_decorator(function: Callable[P, T], /) -> ThreadedFunction[P, T]: ...
+@overload
+def safe_thread_decorator(
+    max_workers: int = 4, *, isolation: Isolation | None = "none", pool: SafeThreadPool | None = None
+) -> Callable[[Callable[P, T]], ThreadedFunction[P, T]]: ...
+def safe_thread_decorator(
+    max_workers: Any = 4, *, isolation: Isolation | None = "none", pool: SafeThreadPool | None = None
+) -> Any:
+    """Make calls of a function return a ``SafeFuture``. With or without parentheses; functions and methods.
+
+    ``max_workers``: threads of the function's own pool; ``pool``: one to use instead; ``isolation`` as for
+    ``SafeThreadPool``. Raises ``TypeError`` or ``ValueError`` for others, at the first call.
+
+    >>> @safe_thread_decorator
+    ... def double(x):
+    ...     return 2 * x
+    >>> double(21).result()
+    42
+    >>> double.shutdown()
+    True
+    """
+    if callable(max_workers):
+        return ThreadedFunction(max_workers, 4, isolation, pool)
+    if isinstance(max_workers, bool) or not isinstance(max_workers, int):
+        raise TypeError(f"max_workers must be an int of 1 or more, not {max_workers!r}")
+    if max_workers < 1:
+        raise ValueError(f"max_workers must be 1 or more, not {max_workers}")
+    return lambda function: ThreadedFunction(function, max_workers, isolation, pool)
