@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overload
 
 from .thread_pool import SafeThreadPool
 
@@ -46,7 +46,7 @@ class ThreadedFunction(Generic[P, T]):
         return self.pool.submit(self._function, *args, **kwargs)
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
-        return self if instance is None else functools.partial(self, instance)
+        return self if instance is None else functools.partial(cast("Any", self), instance)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False, timeout: float | None = None) -> bool:
         """End the pool; as ``SafeThreadPool.shutdown``."""
@@ -81,4 +81,8 @@ def safe_thread_decorator(
         raise TypeError(f"max_workers must be an int of 1 or more, not {max_workers!r}")
     if max_workers < 1:
         raise ValueError(f"max_workers must be 1 or more, not {max_workers}")
-    return lambda function: ThreadedFunction(function, max_workers, isolation, pool)
+
+    def decorate(function: Callable[P, T]) -> ThreadedFunction[P, T]:
+        return ThreadedFunction(function, max_workers, isolation, pool)
+
+    return decorate

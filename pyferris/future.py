@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from . import _native
 
@@ -26,6 +26,10 @@ class SafeFuture(_native.FutureCore[T], concurrent.futures.Future[T]):
     """
 
     __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def __init__(self) -> None: ...
 
 
 def current_future() -> SafeFuture[object] | None:

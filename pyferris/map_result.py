@@ -30,9 +30,7 @@ class _Run:
         self.error = error
 
 
-def _run_items(
-    fn: Callable[..., Any], first: int, items: list[Any], single: bool, return_exceptions: bool
-) -> _Run:
+def _run_items(fn: Callable[..., Any], first: int, items: list[Any], single: bool, return_exceptions: bool) -> _Run:
     """On a worker: call ``fn`` for each item."""
     results: list[Any] = []
     for offset, item in enumerate(items):
@@ -107,7 +105,7 @@ class MapResult(Generic[T]):
             if self._closed or not self._runs:
                 self._end()
                 raise StopIteration
-            first, future = self._runs[0]
+            future = self._runs[0][1]
             try:
                 run = future.result(self._left())
             except BaseException:
@@ -252,7 +250,7 @@ def start_map(
     return_exceptions: bool,
 ) -> MapResult[T]:
     """The body of ``SafeThreadPool.map``."""
-    if not isinstance(chunksize, int) or chunksize < 1:
+    if chunksize < 1:
         raise ValueError(f"chunksize must be an int of 1 or more, not {chunksize!r}")
     if buffersize is not None and not isinstance(buffersize, int):
         raise TypeError(f"buffersize must be an int of 1 or more, or None, not {buffersize!r}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _native
@@ -42,9 +41,7 @@ def safe_parallel_map(
     mode = resolve_isolation(isolation, for_map=True)
     if _native.current_future() is not None:
         mode = "inline"
-    with SafeThreadPool(
-        max_workers, "safe_parallel_map", isolation="inline" if mode == "inline" else "none"
-    ) as pool:
+    with SafeThreadPool(max_workers, "safe_parallel_map", isolation="inline" if mode == "inline" else "none") as pool:
         return list(
             pool.map(
                 func,
@@ -58,7 +55,11 @@ def safe_parallel_map(
 
 
 async def safe_parallel_map_async(
-    func: Callable[[T], R], data: Iterable[T], max_workers: int | None = None, chunksize: int | None = None, **options: Any
+    func: Callable[[T], R],
+    data: Iterable[T],
+    max_workers: int | None = None,
+    chunksize: int | None = None,
+    **options: Any,
 ) -> list[R]:
     """As ``safe_parallel_map``, awaited: the event loop goes on meanwhile.
 

@@ -7,7 +7,7 @@ import concurrent.futures
 import itertools
 import os
 import threading
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast
 
 from . import _native, _runtime
 from ._coroutines import CoroutineRunner
@@ -92,11 +92,11 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
             initializer(*initargs)
 
     @property
-    def _shutdown(self) -> bool:
+    def _shutdown(self) -> bool:  # type: ignore[override]
         return self._closed
 
     @property
-    def _work_queue(self) -> WorkQueue:
+    def _work_queue(self) -> WorkQueue:  # type: ignore[override]
         return WorkQueue(self)
 
     @property
@@ -152,9 +152,7 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
             return_exceptions=return_exceptions,
         )
 
-    def shutdown(
-        self, wait: bool = True, *, cancel_futures: bool = False, timeout: float | None = None
-    ) -> bool:  # type: ignore[override]
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False, timeout: float | None = None) -> bool:  # type: ignore[override]
         """Take no more calls; with ``wait``, return when all workers are gone, or after ``timeout`` seconds.
 
         ``cancel_futures`` cancels what is queued. Returns False if the time ran out, else True. Raises
@@ -192,7 +190,7 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
             self._abort()
         self.shutdown(wait=True)
 
-    async def __aenter__(self) -> SafeThreadPool:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(

@@ -138,12 +138,16 @@ PyObject* exception(PyObject* object, PyObject* const* args, Py_ssize_t count, P
     return Py_NewRef(self->value);
 }
 
-PyObject* add_done_callback(PyObject* object, PyObject* function) {
+PyObject* add_done_callback(PyObject* object, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+    PyObject* function = nullptr;
+    if (!parse_required(args, count, names, "add_done_callback", "fn", &function)) return nullptr;
     if (!add_callback(as_future(object), function)) return nullptr;
     Py_RETURN_NONE;
 }
 
-PyObject* remove_done_callback(PyObject* object, PyObject* function) {
+PyObject* remove_done_callback(PyObject* object, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+    PyObject* function = nullptr;
+    if (!parse_required(args, count, names, "remove_done_callback", "fn", &function)) return nullptr;
     const Py_ssize_t removed = remove_callbacks(as_future(object), function);
     return removed < 0 ? nullptr : PyLong_FromSsize_t(removed);
 }
@@ -167,12 +171,16 @@ PyObject* refuse(PyObject* object) {
     return nullptr;
 }
 
-PyObject* set_result_method(PyObject* object, PyObject* value) {
+PyObject* set_result_method(PyObject* object, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+    PyObject* value = nullptr;
+    if (!parse_required(args, count, names, "set_result", "result", &value)) return nullptr;
     if (!set_result(as_future(object), Py_NewRef(value))) return refuse(object);
     Py_RETURN_NONE;
 }
 
-PyObject* set_exception_method(PyObject* object, PyObject* value) {
+PyObject* set_exception_method(PyObject* object, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+    PyObject* value = nullptr;
+    if (!parse_required(args, count, names, "set_exception", "exception", &value)) return nullptr;
     PyRef raised;
     if (value == Py_None) {  // the standard library takes it for "no exception": the result None
         if (!set_result(as_future(object), Py_NewRef(value))) return refuse(object);
@@ -280,11 +288,11 @@ PyMethodDef methods[] = {
     {"done", done, METH_NOARGS, nullptr},
     {"result", as_method(result), METH_FASTCALL | METH_KEYWORDS, nullptr},
     {"exception", as_method(exception), METH_FASTCALL | METH_KEYWORDS, nullptr},
-    {"add_done_callback", add_done_callback, METH_O, nullptr},
-    {"remove_done_callback", remove_done_callback, METH_O, nullptr},
+    {"add_done_callback", as_method(add_done_callback), METH_FASTCALL | METH_KEYWORDS, nullptr},
+    {"remove_done_callback", as_method(remove_done_callback), METH_FASTCALL | METH_KEYWORDS, nullptr},
     {"set_running_or_notify_cancel", set_running_or_notify_cancel, METH_NOARGS, nullptr},
-    {"set_result", set_result_method, METH_O, nullptr},
-    {"set_exception", set_exception_method, METH_O, nullptr},
+    {"set_result", as_method(set_result_method), METH_FASTCALL | METH_KEYWORDS, nullptr},
+    {"set_exception", as_method(set_exception_method), METH_FASTCALL | METH_KEYWORDS, nullptr},
     {"detach", detach, METH_NOARGS, nullptr},
     {"mark_retrieved", mark_retrieved, METH_NOARGS, nullptr},
     {"_set_cancel_hook", set_cancel_hook, METH_O, nullptr},

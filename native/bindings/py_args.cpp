@@ -22,4 +22,12 @@ bool parse_optional(PyObject* const* args, Py_ssize_t count, PyObject* names, co
     return true;
 }
 
+bool parse_required(PyObject* const* args, Py_ssize_t count, PyObject* names, const char* method, const char* name,
+                    PyObject** value) {
+    *value = nullptr;
+    if (!parse_optional(args, count, names, method, name, value)) return false;
+    if (*value == nullptr) PyErr_Format(PyExc_TypeError, "%s() misses its argument '%s'", method, name);
+    return *value != nullptr;
+}
+
 }  // namespace pyferris::python

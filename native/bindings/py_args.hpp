@@ -20,5 +20,8 @@ inline PyCFunction as_method(FastPositional function) {
 /// given. Borrowed. False with TypeError set.
 bool parse_optional(PyObject* const* args, Py_ssize_t count, PyObject* names, const char* method, const char* name,
                     PyObject** value);
+/// The same for an argument that must be given.
+bool parse_required(PyObject* const* args, Py_ssize_t count, PyObject* names, const char* method, const char* name,
+                    PyObject** value);
 
 }  // namespace pyferris::python
