@@ -7,11 +7,12 @@ import concurrent.futures
 import itertools
 import os
 import threading
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from . import _native, _runtime
 from ._coroutines import CoroutineRunner
 from .errors import CallCancelled
+from .future import SafeFuture
 from .isolation import Isolation, resolve_isolation
 from .map_result import MapResult, start_map
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import TracebackType
 
-    from .future import SafeFuture
 
 __all__ = ["SafeThreadPool"]
 
@@ -199,8 +199,10 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
         if isinstance(error, (KeyboardInterrupt, SystemExit, asyncio.CancelledError, CallCancelled)):
             self._abort()
         self.shutdown(wait=False)
-        # The pool's own workers cannot wait for themselves to end: a thread of the loop's default pool does.
-        await asyncio.shield(cast("Any", asyncio.to_thread(self.shutdown)))
+        gone: SafeFuture[bool] = SafeFuture()
+        # A thread of its own: the loop's default executor may be this very pool.
+        threading.Thread(target=lambda: gone.set_result(self.shutdown()), name="SafeThreadPool-exit").start()
+        await gone
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open"

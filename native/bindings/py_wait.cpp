@@ -3,6 +3,8 @@
 #include <cmath>
 #include <new>
 
+#include "pyferris/spin.hpp"
+
 namespace pyferris::python {
 
 PyParker::PyParker() : lock_(PyThread_allocate_lock()) {
@@ -48,6 +50,9 @@ ParkerLease::~ParkerLease() {
 }
 
 ParkResult PyParker::park(Deadline deadline) {
+    if (spin_until([this] { return PyThread_acquire_lock(lock_, NOWAIT_LOCK) == PY_LOCK_ACQUIRED; })) {
+        return ParkResult::woken;
+    }
     PY_TIMEOUT_T micros = -1;
     if (deadline != kNoDeadline) {
         const std::uint64_t now = now_ns();

@@ -6,27 +6,11 @@
 #include <utility>
 
 #include "pyferris/future_state.hpp"
+#include "pyferris/spin.hpp"
 
 namespace pyferris {
 
 namespace {
-
-// How long a worker looks for the next task before it parks: about the cost of the two context switches that a
-// wake-up takes, so that at worst it doubles the cost of one.
-constexpr std::uint64_t kSpinNs = 15'000;
-
-bool can_spin() {
-    static const bool several = uv_available_parallelism() > 1;
-    return several;
-}
-
-void pause() noexcept {
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    asm volatile("yield");
-#endif
-}
 
 struct Registry {
     std::mutex mutex;
@@ -293,7 +277,7 @@ void ThreadPool::retire(Worker* self) {
 Task* ThreadPool::next(Worker& self) {
     Worker* wake = nullptr;
     Task* task = nullptr;
-    bool spin = can_spin();
+    bool spin = true;
     std::unique_lock lock(mutex_);
     for (;;) {
         if (std::exchange(self.searching, false)) searching_ = false;
@@ -303,8 +287,7 @@ Task* ThreadPool::next(Worker& self) {
             spin = false;
             ++spinning_;
             lock.unlock();
-            const Deadline until = deadline_after(kSpinNs);
-            while (queued_.load(std::memory_order_relaxed) == 0 && now_ns() < until) pause();
+            spin_until([this] { return queued_.load(std::memory_order_relaxed) != 0; });
             lock.lock();
             --spinning_;
             continue;

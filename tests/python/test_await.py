@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextlib
 import gc
 import os
+import sys
 import threading
-import time
 import weakref
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
@@ -245,17 +244,15 @@ def test_who_keeps_a_call_that_its_last_awaiter_left(run: Run, pool: SafeThreadP
             elif interest == "callback":
                 queued.add_done_callback(lambda _: None)
             elif interest == "reader":
-                reading = threading.Event()
+                idents: list[int] = []
 
                 def read() -> int:
-                    reading.set()
+                    idents.append(threading.get_ident())
                     return queued.result(LIMIT)
 
-                read_future = readers.submit(read)
-                assert reading.wait(LIMIT)
-                deadline = time.monotonic() + LIMIT
-                # The reader is known to block when cancelling a probe of the same kind would not cancel the call.
-                while not blocked_in_result(read_future) and time.monotonic() < deadline:
+                reader = readers.submit(read)
+                # Another thread sees that line begun only when the call on it has released the GIL.
+                while not (idents and line_of(idents[0]) == read.__code__.co_firstlineno + 2) and not reader.done():
                     await asyncio.sleep(0)
             else:
                 waiter = readers.submit(concurrent.futures.wait, [queued], LIMIT)
@@ -269,14 +266,9 @@ def test_who_keeps_a_call_that_its_last_awaiter_left(run: Run, pool: SafeThreadP
             busy.gate.set()
             assert queued.result(LIMIT) == 5
 
-    def blocked_in_result(_: object) -> bool:
-        for thread in threading.enumerate():
-            if thread.name.startswith("ThreadPoolExecutor"):
-                stat = f"/proc/self/task/{thread.native_id}/stat"
-                with contextlib.suppress(OSError), open(stat) as file:
-                    if file.read().rpartition(")")[2].split()[0] == "S":
-                        return True
-        return False
+    def line_of(ident: int) -> int:
+        frame = sys._current_frames().get(ident)
+        return 0 if frame is None else frame.f_lineno
 
     run(main())
 
