@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import collections
 import itertools
 import time
@@ -33,15 +34,23 @@ class _Run:
 def _run_items(fn: Callable[..., Any], first: int, items: list[Any], single: bool, return_exceptions: bool) -> _Run:
     """On a worker: call ``fn`` for each item."""
     results: list[Any] = []
-    for offset, item in enumerate(items):
+    calls = map(fn, items) if single else itertools.starmap(fn, items)
+    while True:
         try:
-            results.append(fn(item) if single else fn(*item))
+            results.extend(calls)  # what came before an error stays in the list
         except Exception as error:
-            error.add_note(f"raised for item {first + offset} of the map")
+            error.add_note(f"raised for item {first + len(results)} of the map")
             if not return_exceptions:
                 return _Run(results, error)
             results.append(error)
-    return _Run(results, None)
+            continue
+        if len(results) == len(items):
+            return _Run(results, None)
+        # The call raised StopIteration, which looks like the end of the items from out here.
+        stopped = RuntimeError(f"the call for item {first + len(results)} of the map raised StopIteration")
+        if not return_exceptions:
+            return _Run(results, stopped)
+        results.append(stopped)
 
 
 class MapResult(Generic[T]):
@@ -88,8 +97,12 @@ class MapResult(Generic[T]):
 
     def _end(self) -> None:
         self._finished = True
-        if self._progress is not None:
-            self._progress(-1)
+        self._end_progress()
+
+    def _end_progress(self) -> None:
+        progress, self._progress = self._progress, None
+        if progress is not None:
+            progress(-1)
 
     def _fail(self) -> BaseException:
         error = self._error
@@ -164,14 +177,23 @@ class MapResult(Generic[T]):
         results: list[T] = []
         try:
             for _, future in self._runs:
-                run = await future.detach()
+                run = await self._wait(future)
                 results.extend(run.results)
+                if self._progress is not None:
+                    self._progress(len(run.results))
                 if run.error is not None:
                     raise run.error
         except BaseException:
             self.close()
             raise
+        self._end_progress()
         return results
+
+    async def _wait(self, future: SafeFuture[_Run]) -> _Run:
+        if future.done():
+            return await future
+        async with asyncio.timeout(self._left()):
+            return await future.detach()
 
     async def __aiter__(self) -> AsyncIterator[T]:
         iter(self)
@@ -185,7 +207,7 @@ class MapResult(Generic[T]):
                 if self._closed or not self._runs:
                     self._end()
                     return
-                run = await self._runs[0][1].detach()
+                run = await self._wait(self._runs[0][1])
                 self._advance()
                 self._take(run)
         finally:
@@ -199,6 +221,11 @@ class MapResult(Generic[T]):
         for _, future in self._runs:
             future.cancel()
             future.mark_retrieved()
+        self._end_progress()
+
+    def __del__(self) -> None:
+        if self._given and not self._finished:  # a loop over it was left
+            self.close()
 
     def __repr__(self) -> str:
         done = sum(future.done() for _, future in self._runs)

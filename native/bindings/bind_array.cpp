@@ -9,7 +9,8 @@ namespace pyferris::python {
 namespace {
 
 struct ArrayObject {
-    PyObject_HEAD ArrayStorage storage;
+    PyObject_HEAD
+    ArrayStorage storage;
     Py_ssize_t shape;  // for buffers: the length and the distance of the elements in bytes; set once
     Py_ssize_t stride;
     PyObject* weakrefs;

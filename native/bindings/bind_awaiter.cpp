@@ -111,7 +111,8 @@ PySendResult send(PyObject* object, PyObject* /*value*/, PyObject** result) {
     }
     if (!self->future->state.is_final()) {
         if (self->stage != Stage::fresh) {
-            PyErr_SetString(PyExc_RuntimeError, "a SafeFuture was resumed before it finished: await it in an asyncio task");
+            PyErr_SetString(PyExc_RuntimeError,
+                            "a SafeFuture was resumed before it finished: await it in an asyncio task");
             return PYGEN_ERROR;
         }
         const int enlisted = enlist(self);
@@ -305,11 +306,16 @@ PyMemberDef members[] = {
 };
 
 PyType_Slot slots[] = {
-    {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},   {Py_tp_traverse, reinterpret_cast<void*>(traverse)},
-    {Py_tp_clear, reinterpret_cast<void*>(clear)},       {Py_tp_repr, reinterpret_cast<void*>(repr)},
-    {Py_tp_iter, reinterpret_cast<void*>(iterate)},      {Py_tp_iternext, reinterpret_cast<void*>(iternext)},
-    {Py_am_await, reinterpret_cast<void*>(iterate)},     {Py_am_send, reinterpret_cast<void*>(send)},
-    {Py_tp_methods, static_cast<void*>(methods)},        {Py_tp_members, static_cast<void*>(members)},
+    {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
+    {Py_tp_traverse, reinterpret_cast<void*>(traverse)},
+    {Py_tp_clear, reinterpret_cast<void*>(clear)},
+    {Py_tp_repr, reinterpret_cast<void*>(repr)},
+    {Py_tp_iter, reinterpret_cast<void*>(iterate)},
+    {Py_tp_iternext, reinterpret_cast<void*>(iternext)},
+    {Py_am_await, reinterpret_cast<void*>(iterate)},
+    {Py_am_send, reinterpret_cast<void*>(send)},
+    {Py_tp_methods, static_cast<void*>(methods)},
+    {Py_tp_members, static_cast<void*>(members)},
     {Py_tp_doc, const_cast<char*>("A suspended await of a SafeFuture; made by `await`, never by hand.")},
     {0, nullptr},
 };

@@ -13,7 +13,8 @@ namespace pyferris::python {
 namespace {
 
 struct CounterObject {
-    PyObject_HEAD Counter counter;
+    PyObject_HEAD
+    Counter counter;
     PyObject* weakrefs;
 };
 

@@ -117,7 +117,8 @@ PyObject* refuse_closed(PoolShared& shared) {
     }
     const bool broken = shared.broken.load();
     PyErr_Format(broken ? module_state().broken_pool : module_state().pool_closed,
-                 "cannot submit to this pool: %s; make a new SafeThreadPool", by.empty() ? "it was closed" : by.c_str());
+                 "cannot submit to this pool: %s; make a new SafeThreadPool",
+                 by.empty() ? "it was closed" : by.c_str());
     return nullptr;
 }
 
@@ -334,10 +335,8 @@ PyMethodDef methods[] = {
 };
 
 PyGetSetDef properties[] = {
-    {"_active", get_active, nullptr, nullptr, nullptr},
-    {"_queued", get_queued, nullptr, nullptr, nullptr},
-    {"_closed", get_closed, nullptr, nullptr, nullptr},
-    {"_threads", get_threads, nullptr, nullptr, nullptr},
+    {"_active", get_active, nullptr, nullptr, nullptr}, {"_queued", get_queued, nullptr, nullptr, nullptr},
+    {"_closed", get_closed, nullptr, nullptr, nullptr}, {"_threads", get_threads, nullptr, nullptr, nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr},
 };
 

@@ -20,7 +20,8 @@ struct DictCore {
 };
 
 struct DictObject {
-    PyObject_HEAD DictCore core;
+    PyObject_HEAD
+    DictCore core;
     PyObject* weakrefs;
 };
 

@@ -6,7 +6,6 @@
 #include "loop_bridge.hpp"
 #include "py_compat.hpp"
 
-
 namespace pyferris::python {
 
 namespace {
@@ -46,8 +45,8 @@ void call_back(FutureObject* future, PyObject* function) {
     const PyRef result = PyRef::steal(PyObject_CallOneArg(function, as_object(future)));
     if (result) return;
     const PyRef error = PyRef::steal(take_raised());
-    const PyRef reported = PyRef::steal(PyObject_CallFunctionObjArgs(
-        module_state().report_callback, as_object(future), function, error.get(), nullptr));
+    const PyRef reported = PyRef::steal(PyObject_CallFunctionObjArgs(module_state().report_callback, as_object(future),
+                                                                     function, error.get(), nullptr));
     if (!reported) PyErr_WriteUnraisable(function);
 }
 
@@ -116,7 +115,8 @@ Py_ssize_t remove_callbacks(FutureObject* self, PyObject* function) {
         const int same = removed < 0 ? 0 : PyObject_RichCompareBool(candidate, function, Py_EQ);
         if (same < 0) removed = -1;
         if (same <= 0) continue;
-        Continuation* found = self->state.remove_if([wanted = callback](Continuation& node) { return &node == wanted; });
+        Continuation* found =
+            self->state.remove_if([wanted = callback](Continuation& node) { return &node == wanted; });
         if (found == nullptr) continue;
         ++removed;
         delete static_cast<Callback*>(found);

@@ -14,7 +14,7 @@ namespace pyferris::python {
 namespace {
 
 constexpr const char* kCapsule = "pyferris loop bridge";
-constexpr int kMostADrain = 512;                     // items that one callback of the loop delivers
+constexpr int kMostADrain = 512;                      // items that one callback of the loop delivers
 constexpr std::uint64_t kLongestDrainNs = 2'000'000;  // and how long it may take for that
 
 using BridgePtr = std::shared_ptr<LoopBridge>;

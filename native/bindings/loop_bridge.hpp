@@ -25,9 +25,9 @@ class LoopBridge {
     LoopBridge& operator=(const LoopBridge&) = delete;
 
     CompletionQueue queue;
-    std::unique_ptr<EmbeddedWaker> embedded;         // null: the reactor's
-    std::shared_ptr<LoopWaker> reactor;              // null: embedded
-    PyObject* const loop;  // borrowed, for comparison only: valid as long as the queue is open
+    std::unique_ptr<EmbeddedWaker> embedded;  // null: the reactor's
+    std::shared_ptr<LoopWaker> reactor;       // null: embedded
+    PyObject* const loop;                     // borrowed, for comparison only: valid as long as the queue is open
 
     /// The end of the loop, or of its reader. Attached; again does nothing.
     void close();

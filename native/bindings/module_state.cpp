@@ -44,9 +44,8 @@ bool create_module_state() {
     }
     // Lives until the interpreter's dict goes, which is after everything that could use it.
     auto* state = new ModuleState();
-    PyRef capsule = PyRef::steal(PyCapsule_New(state, kKey, [](PyObject* self) {
-        delete static_cast<ModuleState*>(PyCapsule_GetPointer(self, kKey));
-    }));
+    PyRef capsule = PyRef::steal(PyCapsule_New(
+        state, kKey, [](PyObject* self) { delete static_cast<ModuleState*>(PyCapsule_GetPointer(self, kKey)); }));
     if (!capsule) {
         delete state;
         return false;

@@ -12,28 +12,28 @@ struct ModuleState {
     PyTypeObject* future_core = nullptr;
     PyTypeObject* awaiter = nullptr;
     // Given by the package.
-    PyTypeObject* safe_future = nullptr;       // pyferris.future.SafeFuture
-    PyObject* pool_closed = nullptr;           // exception classes, from pyferris.errors
+    PyTypeObject* safe_future = nullptr;  // pyferris.future.SafeFuture
+    PyObject* pool_closed = nullptr;      // exception classes, from pyferris.errors
     PyObject* broken_pool = nullptr;
     PyObject* call_cancelled = nullptr;
-    PyObject* shut_down = nullptr;             // queue.ShutDown or the package's own
-    PyObject* queue_empty = nullptr;           // queue.Empty
-    PyObject* queue_full = nullptr;            // queue.Full
-    PyObject* cf_cancelled_error = nullptr;    // concurrent.futures.CancelledError
+    PyObject* shut_down = nullptr;           // queue.ShutDown or the package's own
+    PyObject* queue_empty = nullptr;         // queue.Empty
+    PyObject* queue_full = nullptr;          // queue.Full
+    PyObject* cf_cancelled_error = nullptr;  // concurrent.futures.CancelledError
     PyObject* cf_invalid_state_error = nullptr;
     PyObject* asyncio_cancelled_error = nullptr;
-    PyObject* timeout_error = nullptr;         // concurrent.futures.TimeoutError (TimeoutError from 3.11 on)
-    PyObject* condition_type = nullptr;        // threading.Condition
-    PyObject* get_running_loop = nullptr;      // asyncio.get_running_loop
-    PyObject* peek_running_loop = nullptr;     // asyncio._get_running_loop: None where none runs
-    PyObject* report_unretrieved = nullptr;    // (exception) -> None
-    PyObject* report_callback = nullptr;       // (future, callback, exception) -> None
-    PyObject* report_initializer = nullptr;    // (exception) -> None
-    PyObject* worker_started = nullptr;        // (name, daemon) -> threading.Thread, registered
-    PyObject* worker_stopped = nullptr;        // (thread) -> None
-    PyObject* reactor_connect = nullptr;       // (loop, drain) -> reference for reactor_wake
-    PyObject* reactor_wake = nullptr;          // (reference) -> bool: False if that loop is gone
-    PyObject* is_coroutine_function = nullptr; // inspect.iscoroutinefunction
+    PyObject* timeout_error = nullptr;          // concurrent.futures.TimeoutError (TimeoutError from 3.11 on)
+    PyObject* condition_type = nullptr;         // threading.Condition
+    PyObject* get_running_loop = nullptr;       // asyncio.get_running_loop
+    PyObject* peek_running_loop = nullptr;      // asyncio._get_running_loop: None where none runs
+    PyObject* report_unretrieved = nullptr;     // (exception) -> None
+    PyObject* report_callback = nullptr;        // (future, callback, exception) -> None
+    PyObject* report_initializer = nullptr;     // (exception) -> None
+    PyObject* worker_started = nullptr;         // (name, daemon) -> threading.Thread, registered
+    PyObject* worker_stopped = nullptr;         // (thread) -> None
+    PyObject* reactor_connect = nullptr;        // (loop, drain) -> reference for reactor_wake
+    PyObject* reactor_wake = nullptr;           // (reference) -> bool: False if that loop is gone
+    PyObject* is_coroutine_function = nullptr;  // inspect.iscoroutinefunction
 };
 
 /// This interpreter's state. Attached threads only. Never null after the module was imported.

@@ -135,7 +135,8 @@ bool help_pool(FutureObject* future) {
     PYFERRIS_END_CRITICAL_SECTION();
     if (!pool) return false;
     PoolShared& shared = *reinterpret_cast<PoolObject*>(pool.get())->shared;
-    if (shared.threads == nullptr || !shared.threads->is_current() || !shared.threads->remove(future->task)) return false;
+    if (shared.threads == nullptr || !shared.threads->is_current() || !shared.threads->remove(future->task))
+        return false;
     this_worker->run(future->task);
     return future->state.is_final();
 }

@@ -30,12 +30,12 @@ struct PoolShared {
     std::string prefix;
     bool daemon = false;
     PyInterpreterState* interpreter = nullptr;
-    std::atomic<bool> closed{false};      // no more submits
-    std::atomic<bool> broken{false};      // an initializer failed
+    std::atomic<bool> closed{false};  // no more submits
+    std::atomic<bool> broken{false};  // an initializer failed
 
-    std::mutex mutex;                  // guards the two below; never held while attaching or dropping
-    std::vector<PyWorker*> workers;    // started and not gone
-    std::string closed_by;             // who closed it, for the message of a late submit
+    std::mutex mutex;                // guards the two below; never held while attaching or dropping
+    std::vector<PyWorker*> workers;  // started and not gone
+    std::string closed_by;           // who closed it, for the message of a late submit
 };
 
 struct PoolObject {

@@ -30,4 +30,29 @@ bool parse_required(PyObject* const* args, Py_ssize_t count, PyObject* names, co
     return *value != nullptr;
 }
 
+bool parse_several(PyObject* const* args, Py_ssize_t count, PyObject* names, const char* method,
+                   const char* const* keys, Py_ssize_t most, PyObject** values) {
+    const Py_ssize_t keywords = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
+    if (count + keywords > most) {
+        PyErr_Format(PyExc_TypeError, "%s() takes at most %zd arguments (%zd given)", method, most, count + keywords);
+        return false;
+    }
+    for (Py_ssize_t i = 0; i < count; ++i) values[i] = args[i];
+    for (Py_ssize_t i = 0; i < keywords; ++i) {
+        PyObject* name = PyTuple_GET_ITEM(names, i);
+        Py_ssize_t slot = 0;
+        while (slot < most && PyUnicode_CompareWithASCIIString(name, keys[slot]) != 0) ++slot;
+        if (slot == most) {
+            PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", method, name);
+            return false;
+        }
+        if (slot < count) {
+            PyErr_Format(PyExc_TypeError, "%s() got multiple values for argument '%U'", method, name);
+            return false;
+        }
+        values[slot] = args[count + i];
+    }
+    return true;
+}
+
 }  // namespace pyferris::python

@@ -23,5 +23,9 @@ bool parse_optional(PyObject* const* args, Py_ssize_t count, PyObject* names, co
 /// The same for an argument that must be given.
 bool parse_required(PyObject* const* args, Py_ssize_t count, PyObject* names, const char* method, const char* name,
                     PyObject** value);
+/// Up to `most` arguments by position or by one of `keys`; those not given stay as they are. Borrowed. False with
+/// TypeError set.
+bool parse_several(PyObject* const* args, Py_ssize_t count, PyObject* names, const char* method,
+                   const char* const* keys, Py_ssize_t most, PyObject** values);
 
 }  // namespace pyferris::python

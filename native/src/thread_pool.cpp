@@ -29,7 +29,7 @@ struct ThreadPool::Worker {
     std::unique_ptr<WorkerDriver> driver;
     NativeParker parker;
     uv_thread_t thread{};
-    bool searching = false;   // this is the woken one; guarded by the pool's mutex
+    bool searching = false;  // this is the woken one; guarded by the pool's mutex
 };
 
 thread_local ThreadPool::Worker* ThreadPool::current_ = nullptr;

@@ -1,8 +1,8 @@
-#include "pyferris/spin.hpp"
-
 #include <gtest/gtest.h>
 
 #include <thread>
+
+#include "pyferris/spin.hpp"
 
 namespace pyferris {
 namespace {

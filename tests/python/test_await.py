@@ -10,7 +10,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any
+from typing import Any, Self
 
 import anyio
 import pytest
@@ -65,7 +65,7 @@ class Busy:
         assert self.gate.wait(LIMIT)
         return "busy"
 
-    def __enter__(self) -> Busy:
+    def __enter__(self) -> Self:
         assert self.started.wait(LIMIT)
         return self
 
@@ -168,16 +168,17 @@ def test_wait_and_as_completed_of_bare_futures(run: Run, pool: SafeThreadPool) -
     run(main())
 
 
+async def within(future: Any) -> Any:
+    async with asyncio.timeout(0.01):
+        return await future
+
+
 def test_wait_for_and_timeout_on_a_running_call_ask_it_to_stop(run: Run, pool: SafeThreadPool) -> None:
     async def main() -> None:
         for by_timeout in (False, True):
             future = pool.submit(sleep, LIMIT)
             with pytest.raises(TimeoutError):
-                if by_timeout:
-                    async with asyncio.timeout(0.01):
-                        await future
-                else:
-                    await asyncio.wait_for(future, 0.01)
+                await (within(future) if by_timeout else asyncio.wait_for(future, 0.01))
             concurrent.futures.wait([future], LIMIT)
             assert future.cancelled()
         assert await asyncio.wait_for(pool.submit(int, 4), LIMIT) == 4

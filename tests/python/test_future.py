@@ -13,7 +13,7 @@ import threading
 import traceback
 import weakref
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -43,7 +43,7 @@ class Busy:
         assert self.gate.wait(LIMIT)
         return "busy"
 
-    def __enter__(self) -> Busy:
+    def __enter__(self) -> Self:
         assert self.started.wait(LIMIT)
         return self
 

@@ -13,7 +13,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -43,7 +43,7 @@ class Busy:
         assert self.gate.wait(LIMIT)
         return "busy"
 
-    def __enter__(self) -> Busy:
+    def __enter__(self) -> Self:
         assert self.started.wait(LIMIT)
         return self
 
@@ -503,9 +503,10 @@ def test_a_cancelled_call_drops_its_arguments(pool: SafeThreadPool) -> None:
 
 def test_a_pool_that_was_dropped_is_collected() -> None:
     pool = SafeThreadPool(1, "dropped")
-    future = pool.submit(int, 3)
     reference = weakref.ref(pool)
-    thread = next(thread for thread in threading.enumerate() if thread.name == "dropped_0")
+    thread = pool.submit(threading.current_thread).result(LIMIT)
+    assert worker_names("dropped") == {"dropped_0"}
+    future = pool.submit(int, 3)
     del pool
     assert future.result(LIMIT) == 3
     thread.join(LIMIT)

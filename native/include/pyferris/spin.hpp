@@ -1,5 +1,5 @@
-// Looking for a moment before sleeping: a wake-up through the kernel costs two context switches, and what a thread waits
-// for often comes sooner.
+// Looking for a moment before sleeping: a wake-up through the kernel costs two context switches, and what a thread
+// waits for often comes sooner.
 #pragma once
 
 #include <cstdint>
@@ -8,8 +8,8 @@
 
 namespace pyferris {
 
-/// How long a thread looks before it sleeps: about what the sleep's two context switches would cost, so that at worst it
-/// doubles the cost of one wait. 0 on a machine with one core, where looking keeps away what is waited for.
+/// How long a thread looks before it sleeps: about what the sleep's two context switches would cost, so that at worst
+/// it doubles the cost of one wait. 0 on a machine with one core, where looking keeps away what is waited for.
 std::uint64_t spin_ns() noexcept;
 
 /// Tells the processor that this is a waiting loop.

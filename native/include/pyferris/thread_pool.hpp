@@ -58,8 +58,7 @@ class ThreadPool : public std::enable_shared_from_this<ThreadPool> {
     enum class SubmitResult : std::uint8_t { queued, closed, no_thread };
 
     /// `stack_size`: bytes, 0 for the platform's default.
-    static std::shared_ptr<ThreadPool> make(std::size_t max_workers, DriverFactory factory,
-                                            std::size_t stack_size = 0);
+    static std::shared_ptr<ThreadPool> make(std::size_t max_workers, DriverFactory factory, std::size_t stack_size = 0);
     ~ThreadPool();
 
     /// Queues `task`. Any thread. `no_thread`: not one worker could be started; the task is not queued.

@@ -1,0 +1,6 @@
+"""A queue for threads that can be closed."""
+
+from ._native import SafeQueue
+from .errors import ShutDown
+
+__all__ = ["SafeQueue", "ShutDown"]

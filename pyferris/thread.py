@@ -1,0 +1,139 @@
+"""SafeThread: a ``threading.Thread`` that has a result."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from . import _native
+from .errors import CallCancelled
+from .future import SafeFuture
+from .isolation import Isolation, resolve_isolation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Mapping
+
+__all__ = ["SafeThread"]
+
+T = TypeVar("T")
+
+
+class SafeThread(threading.Thread, Generic[T]):
+    """A ``threading.Thread`` in every respect, with the result of its target, which can also be awaited.
+
+    ``isolation="inline"``: ``start()`` runs it in the caller. An exception goes to ``threading.excepthook``, too.
+
+    >>> thread = SafeThread(target=pow, args=(2, 10))
+    >>> thread.start()
+    >>> thread.get_result()
+    1024
+    """
+
+    def __init__(
+        self,
+        group: None = None,
+        target: Callable[..., T] | None = None,
+        name: str | None = None,
+        args: Iterable[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        daemon: bool | None = None,
+        isolation: Isolation | None = "none",
+    ) -> None:
+        inline = resolve_isolation(isolation) == "inline"
+        super().__init__(group, target, name, args, kwargs, daemon=daemon)
+        self._inline = inline
+        self._begun = False
+        self.future: SafeFuture[T] = SafeFuture()
+        """What the thread returns, as a future. Any thread."""
+        self._body: Callable[[], Any] | None = None
+
+    def start(self) -> None:
+        """Start the thread, once. Raises ``RuntimeError`` if it was started, or cannot be."""
+        if not self._initialized:  # type: ignore[attr-defined]
+            raise RuntimeError("thread.__init__() not called")
+        if self._begun:
+            raise RuntimeError("threads can only be started once")
+        self._begun = True
+        # The instance's `run` hides the class's, so that what an overridden one returns is kept as well.
+        self._body = self.run
+        self.run = self._run_body  # type: ignore[method-assign]
+        if self._inline:
+            self._started.set()  # type: ignore[attr-defined]
+            self.run()
+            return
+        try:
+            super().start()
+        except BaseException:
+            self._begun = False
+            self._body = None
+            del self.run
+            raise
+
+    def run(self) -> Any:
+        """Call the target; return what it returned. May be overridden."""
+        try:
+            if self._target is not None:  # type: ignore[attr-defined]
+                return self._target(*self._args, **self._kwargs)  # type: ignore[attr-defined]
+            return None
+        finally:
+            del self._target, self._args, self._kwargs  # type: ignore[attr-defined]
+
+    def _run_body(self) -> None:
+        body, self._body = self._body, None
+        del self.run
+        assert body is not None
+        future = self.future
+        future.set_running_or_notify_cancel()
+        try:
+            result = _native.run_as_current(future, body)
+        except CallCancelled:
+            future._set_cancelled()
+        except BaseException as error:
+            if not isinstance(error, SystemExit):
+                threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), self)))  # type: ignore[arg-type]
+            future.set_exception(error)
+            future.mark_retrieved()
+        else:
+            future.set_result(result)
+
+    def _check_begun(self) -> None:
+        if not self._begun:
+            raise RuntimeError(f"{self.name} was not started: call start() before asking for its result")
+
+    def is_alive(self) -> bool:
+        """Return True while the thread runs."""
+        if self._inline and self._initialized:  # type: ignore[attr-defined]
+            return self._begun and not self.future.done()
+        return super().is_alive()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until the thread ends, ``timeout`` seconds at most."""
+        if self._inline:
+            self._check_begun()
+            return
+        super().join(timeout)
+
+    def get_result(self, timeout: float | None = None) -> T:
+        """Return what the thread returned, or raise what it raised; wait ``timeout`` seconds at most.
+
+        Raises ``TimeoutError``, and ``RuntimeError`` before ``start``. Any thread.
+        """
+        self._check_begun()
+        return self.future.result(timeout)
+
+    def get_exception(self, timeout: float | None = None) -> BaseException | None:
+        """Return what the thread raised, or None; as ``get_result``."""
+        self._check_begun()
+        return self.future.exception(timeout)
+
+    def cancel(self) -> None:
+        """Ask the thread to stop: ``check_cancelled`` and ``sleep`` in it raise ``CallCancelled``. Any thread."""
+        if not self._begun:
+            raise RuntimeError(f"{self.name} was not started: there is nothing to stop")
+        self.future.cancel()
+
+    def __await__(self) -> Generator[Any, None, T]:
+        self._check_begun()
+        return self.future.detach().__await__()  # type: ignore[no-any-return]

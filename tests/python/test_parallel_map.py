@@ -1,0 +1,145 @@
+"""safe_parallel_map and safe_parallel_map_async: a list, in order, from a pool of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+import pyferris._runtime  # noqa: F401
+from pyferris.future import sleep
+from pyferris.parallel_map import safe_parallel_map, safe_parallel_map_async
+from pyferris.thread_pool import SafeThreadPool
+
+LIMIT = 30  # seconds; only a failure takes that long
+
+
+class Boom(Exception):
+    pass
+
+
+def run_async(*args: Any, **options: Any) -> list[Any]:
+    return asyncio.run(safe_parallel_map_async(*args, **options))
+
+
+both = pytest.mark.parametrize("parallel_map", [safe_parallel_map, run_async], ids=["sync", "async"])
+
+
+def fail(number: int) -> int:
+    if number == 3:
+        raise Boom(number)
+    return number
+
+
+@both
+def test_a_list_in_order(parallel_map: Any) -> None:
+    assert parallel_map(abs, range(-500, 0)) == list(range(500, 0, -1))
+    assert parallel_map(abs, iter([-1]), 1, 5) == [1]
+    assert parallel_map(abs, []) == []
+    assert type(parallel_map(abs, [1])) is list
+
+
+@both
+def test_uses_no_more_workers_than_told_and_leaves_none(parallel_map: Any) -> None:
+    names = parallel_map(lambda _: threading.current_thread().name, range(200), max_workers=2)
+    assert 1 <= len(set(names)) <= 2
+    assert threading.current_thread().name not in names
+    assert [thread for thread in threading.enumerate() if thread.name.startswith("safe_parallel_map")] == []
+
+
+def test_runs_at_the_same_time() -> None:
+    barrier = threading.Barrier(3)
+    assert sorted(safe_parallel_map(lambda _: barrier.wait(LIMIT), range(3), max_workers=3)) == [0, 1, 2]
+
+
+@both
+def test_the_first_error_is_raised_and_the_rest_cancelled(parallel_map: Any) -> None:
+    ran: list[int] = []
+
+    def call(number: int) -> None:
+        ran.append(number)
+        if number == 0:
+            raise Boom
+        sleep(LIMIT)
+
+    with pytest.raises(Boom) as caught:
+        parallel_map(call, range(50), max_workers=1, chunksize=1)
+    assert len(ran) <= 2
+    assert any("item 0" in note for note in caught.value.__notes__)
+
+
+@both
+def test_return_exceptions(parallel_map: Any) -> None:
+    results = parallel_map(fail, range(5), return_exceptions=True)
+    assert isinstance(results.pop(3), Boom)
+    assert results == [0, 1, 2, 4]
+
+
+@both
+def test_timeout(parallel_map: Any) -> None:
+    with pytest.raises(TimeoutError):
+        parallel_map(lambda _: sleep(LIMIT), range(3), max_workers=1, timeout=0.01)
+
+
+@both
+def test_isolation(parallel_map: Any) -> None:
+    own = threading.get_ident()
+    assert parallel_map(lambda _: threading.get_ident(), [1, 2], isolation="inline") == [own, own]
+    for isolation in ("auto", "none", None):
+        assert own not in parallel_map(lambda _: threading.get_ident(), [1, 2], isolation=isolation)
+    with pytest.raises(ValueError, match="'none', 'inline', 'auto'"):
+        parallel_map(abs, [1], isolation="threads")
+
+
+@both
+def test_wrong_arguments(parallel_map: Any) -> None:
+    with pytest.raises(ValueError, match="max_workers"):
+        parallel_map(abs, [1], max_workers=0)
+    with pytest.raises(ValueError, match="chunksize"):
+        parallel_map(abs, [1], chunksize=0)
+    with pytest.raises(TypeError):
+        parallel_map(abs, 1)
+    with pytest.raises(TypeError):
+        parallel_map(abs, [1], nonsense=1)
+
+
+def test_inside_a_worker_it_runs_inline() -> None:
+    with SafeThreadPool(1, "outer") as pool:
+        names = pool.submit(safe_parallel_map, lambda _: threading.current_thread().name, range(5)).result(LIMIT)
+    assert names == ["outer_0"] * 5
+
+
+@both
+def test_progress(parallel_map: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    assert parallel_map(abs, range(30), progress=True) == list(range(30))
+    output = capfd.readouterr()
+    assert "30/30" in output.err + output.out
+
+
+def test_the_loop_goes_on_meanwhile() -> None:
+    async def main() -> None:
+        gate = threading.Event()
+        mapped = asyncio.ensure_future(safe_parallel_map_async(lambda _: gate.wait(LIMIT), range(2)))
+        await asyncio.sleep(0)
+        assert not mapped.done()
+        gate.set()  # nobody else could
+        assert await mapped == [True, True]
+
+    asyncio.run(main())
+
+
+def test_cancelling_stops_the_map() -> None:
+    async def main() -> None:
+        ran: list[int] = []
+
+        def call(number: int) -> None:
+            ran.append(number)
+            sleep(LIMIT)
+
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(safe_parallel_map_async(call, range(50), 1), 0.05)
+        assert len(ran) <= 1
+
+    asyncio.run(main())
