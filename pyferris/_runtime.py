@@ -45,6 +45,8 @@ class WorkerThread(threading.Thread):
         self._started.set()  # type: ignore[attr-defined]
         self._set_ident()  # type: ignore[attr-defined]
         self._set_native_id()  # type: ignore[attr-defined]
+        if hasattr(threading, "_make_thread_handle"):  # from Python 3.13 on
+            self._handle = threading._make_thread_handle(self.ident)
         with threading._active_limbo_lock:  # type: ignore[attr-defined]
             threading._active[self.ident] = self  # type: ignore[attr-defined]
 
@@ -55,6 +57,19 @@ class WorkerThread(threading.Thread):
         if self is threading.current_thread():
             raise RuntimeError("cannot join current thread")
         self._over.wait(timeout)
+
+    def _after_fork(self, new_ident: int | None = None) -> None:  # from Python 3.13 on
+        super()._after_fork(new_ident)  # type: ignore[misc]
+        self._forked(new_ident is not None)
+
+    def _reset_internal_locks(self, is_alive: bool) -> None:  # until Python 3.12
+        super()._reset_internal_locks(is_alive)  # type: ignore[misc]
+        self._forked(is_alive)
+
+    def _forked(self, is_alive: bool) -> None:
+        self._over._at_fork_reinit()  # type: ignore[attr-defined]
+        if not is_alive:
+            self._over.set()
 
     def leave(self) -> None:
         with threading._active_limbo_lock:  # type: ignore[attr-defined]

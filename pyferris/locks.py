@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, cast
 
 from ._native import SafeLock, SafeRLock
 
@@ -22,4 +22,4 @@ class SafeCondition(threading.Condition):
     """
 
     def __init__(self, lock: Any = None) -> None:
-        super().__init__(SafeRLock() if lock is None else lock)  # pyright: ignore[reportArgumentType]
+        super().__init__(cast("Any", SafeRLock()) if lock is None else lock)

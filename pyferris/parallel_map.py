@@ -63,6 +63,7 @@ async def safe_parallel_map_async(
 ) -> list[R]:
     """As ``safe_parallel_map``, awaited: the event loop goes on meanwhile.
 
+    >>> import asyncio
     >>> asyncio.run(safe_parallel_map_async(len, ["a", "bb"]))
     [1, 2]
     """

@@ -92,7 +92,7 @@ class SafeThread(threading.Thread, Generic[T]):
             future._set_cancelled()
         except BaseException as error:
             if not isinstance(error, SystemExit):
-                threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), self)))  # type: ignore[arg-type]
+                threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), self)))
             future.set_exception(error)
             future.mark_retrieved()
         else:
@@ -136,4 +136,4 @@ class SafeThread(threading.Thread, Generic[T]):
 
     def __await__(self) -> Generator[Any, None, T]:
         self._check_begun()
-        return self.future.detach().__await__()  # type: ignore[no-any-return]
+        return self.future.detach().__await__()

@@ -73,11 +73,12 @@ PyObject* repr(PyObject* object) {
 PyDoc_STRVAR(doc,
              "A lock, as threading.Lock; any thread may release it.\n\n"
              ">>> lock = SafeLock()\n>>> with lock:\n...     lock.locked()\nTrue");
-PyDoc_STRVAR(acquire_doc,
-             "acquire(blocking=True, timeout=-1)\n--\n\nTake the lock; return True, or False if it is not free in "
-             "time.\n\ntimeout: seconds, -1 for ever. ValueError or OverflowError for others. Any thread.");
-PyDoc_STRVAR(release_doc, "release()\n--\n\nGive the lock back. RuntimeError if it is not held. Any thread.");
-PyDoc_STRVAR(locked_doc, "locked()\n--\n\nReturn True if somebody holds the lock. Any thread.");
+PyDoc_STRVAR(
+    acquire_doc,
+    "acquire($self, blocking=True, timeout=-1)\n--\n\nTake the lock; return True, or False if it is not free in "
+    "time.\n\ntimeout: seconds, -1 for ever. ValueError or OverflowError for others. Any thread.");
+PyDoc_STRVAR(release_doc, "release($self, /)\n--\n\nGive the lock back. RuntimeError if it is not held. Any thread.");
+PyDoc_STRVAR(locked_doc, "locked($self, /)\n--\n\nReturn True if somebody holds the lock. Any thread.");
 
 PyMethodDef methods[] = {
     {"acquire", as_method(acquire_method), METH_FASTCALL | METH_KEYWORDS, acquire_doc},

@@ -366,12 +366,14 @@ PyDoc_STRVAR(doc,
              "A first-in-first-out queue for threads that can be closed.\n\nmaxsize: items it holds at most, 0 for any "
              "number; initial: items to begin with. All methods may be called from any thread; those that wait are "
              "ended by Ctrl-C.\n\n>>> queue = SafeQueue(initial=[1, 2])\n>>> queue.close()\n>>> list(queue)\n[1, 2]");
-PyDoc_STRVAR(push_doc,
-             "push(item, block=True, timeout=None)\n--\n\nAppend item; wait for a place for timeout seconds at most. "
-             "queue.Full if there was none, ShutDown if the queue is closed.");
-PyDoc_STRVAR(pop_doc,
-             "pop(block=True, timeout=None)\n--\n\nTake the oldest item; wait for one for timeout seconds at most. "
-             "queue.Empty if none came, ShutDown if the queue is closed and drained.");
+PyDoc_STRVAR(
+    push_doc,
+    "push($self, item, block=True, timeout=None)\n--\n\nAppend item; wait for a place for timeout seconds at most. "
+    "queue.Full if there was none, ShutDown if the queue is closed.");
+PyDoc_STRVAR(
+    pop_doc,
+    "pop($self, block=True, timeout=None)\n--\n\nTake the oldest item; wait for one for timeout seconds at most. "
+    "queue.Empty if none came, ShutDown if the queue is closed and drained.");
 
 PyMethodDef methods[] = {
     {"push", as_method(push_method), METH_FASTCALL | METH_KEYWORDS, push_doc},
@@ -387,7 +389,7 @@ PyMethodDef methods[] = {
     {"join", join, METH_NOARGS, "Wait until every item that was put is done with."},
     {"close", close_method, METH_NOARGS, "Let nothing more in; what is inside can still be taken."},
     {"shutdown", as_method(shutdown), METH_FASTCALL | METH_KEYWORDS,
-     "shutdown(immediate=False)\n--\n\nAs close(); with immediate, drop what is inside."},
+     "shutdown($self, immediate=False)\n--\n\nAs close(); with immediate, drop what is inside."},
     {"to_list", to_list, METH_NOARGS, "Return the items, oldest first; they stay."},
     {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, nullptr},
     {nullptr, nullptr, 0, nullptr},

@@ -150,11 +150,13 @@ PyObject* repr(PyObject* object) {
 PyDoc_STRVAR(doc,
              "A lock that its holder may take again, as threading.RLock.\n\n"
              ">>> lock = SafeRLock()\n>>> with lock:\n...     lock.locked()\nTrue");
-PyDoc_STRVAR(acquire_doc,
-             "acquire(blocking=True, timeout=-1)\n--\n\nTake the lock; return True, or False if it is not free in "
-             "time.\n\ntimeout: seconds, -1 for ever. ValueError or OverflowError for others. Any thread.");
-PyDoc_STRVAR(release_doc, "release()\n--\n\nGive the lock back once. RuntimeError if this thread does not hold it.");
-PyDoc_STRVAR(locked_doc, "locked()\n--\n\nReturn True if somebody holds the lock. Any thread.");
+PyDoc_STRVAR(
+    acquire_doc,
+    "acquire($self, blocking=True, timeout=-1)\n--\n\nTake the lock; return True, or False if it is not free in "
+    "time.\n\ntimeout: seconds, -1 for ever. ValueError or OverflowError for others. Any thread.");
+PyDoc_STRVAR(release_doc,
+             "release($self, /)\n--\n\nGive the lock back once. RuntimeError if this thread does not hold it.");
+PyDoc_STRVAR(locked_doc, "locked($self, /)\n--\n\nReturn True if somebody holds the lock. Any thread.");
 
 PyMethodDef methods[] = {
     {"acquire", as_method(acquire_method), METH_FASTCALL | METH_KEYWORDS, acquire_doc},

@@ -16,10 +16,8 @@ import anyio
 import pytest
 import uvloop
 
-import pyferris._runtime  # noqa: F401
 from pyferris import _native
-from pyferris.future import SafeFuture, sleep
-from pyferris.thread_pool import SafeThreadPool
+from pyferris.safe_thread import SafeFuture, SafeThreadPool, sleep
 
 LIMIT = 30  # seconds; only a failure takes that long
 

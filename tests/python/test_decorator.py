@@ -9,11 +9,7 @@ from typing import Any
 
 import pytest
 
-import pyferris._runtime  # noqa: F401
-from pyferris.decorator import safe_thread_decorator
-from pyferris.errors import PoolClosed
-from pyferris.future import SafeFuture
-from pyferris.thread_pool import SafeThreadPool
+from pyferris.safe_thread import PoolClosed, SafeFuture, SafeThreadPool, safe_thread_decorator
 
 LIMIT = 30  # seconds; only a failure takes that long
 

@@ -282,7 +282,11 @@ def test_fork_with_a_live_pool() -> None:
     program = (
         FORK
         + """
+async def wait(future):
+    return await future
+
 pool = SafeThreadPool(2, "forked")
+asyncio.run(wait(pool.submit(int)))  # the loop's bridge is inherited as well
 gate, started = threading.Event(), threading.Event()
 def call():
     started.set()
@@ -306,10 +310,6 @@ def child():
     assert in_child(lambda: pool.submit(int).result(10)) == 0
     assert pool.shutdown(timeout=10)
 
-async def wait(future):
-    return await future
-
-asyncio.run(wait(pool.submit(int)))
 for _ in range(5):
     assert in_child(child) == 0
 gate.set()

@@ -17,10 +17,15 @@ from typing import Any, Self
 
 import pytest
 
-import pyferris._runtime  # noqa: F401
-from pyferris.errors import CallCancelled
-from pyferris.future import SafeFuture, cancel_requested, check_cancelled, current_future, sleep
-from pyferris.thread_pool import SafeThreadPool
+from pyferris.safe_thread import (
+    CallCancelled,
+    SafeFuture,
+    SafeThreadPool,
+    cancel_requested,
+    check_cancelled,
+    current_future,
+    sleep,
+)
 
 LIMIT = 30  # seconds; only a failure takes that long
 

@@ -14,11 +14,7 @@ from typing import Any
 
 import pytest
 
-import pyferris._runtime  # noqa: F401
-from pyferris.errors import PoolClosed
-from pyferris.future import sleep
-from pyferris.map_result import MapResult
-from pyferris.thread_pool import SafeThreadPool
+from pyferris.safe_thread import MapResult, PoolClosed, SafeThreadPool, sleep
 
 LIMIT = 30  # seconds; only a failure takes that long
 

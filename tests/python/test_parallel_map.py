@@ -8,10 +8,7 @@ from typing import Any
 
 import pytest
 
-import pyferris._runtime  # noqa: F401
-from pyferris.future import sleep
-from pyferris.parallel_map import safe_parallel_map, safe_parallel_map_async
-from pyferris.thread_pool import SafeThreadPool
+from pyferris.safe_thread import SafeThreadPool, safe_parallel_map, safe_parallel_map_async, sleep
 
 LIMIT = 30  # seconds; only a failure takes that long
 

@@ -17,10 +17,15 @@ from typing import Any, Self
 
 import pytest
 
-import pyferris._runtime  # noqa: F401
-from pyferris.errors import BrokenPool, PoolClosed, PyferrisError
-from pyferris.future import SafeFuture, current_future, sleep
-from pyferris.thread_pool import SafeThreadPool
+from pyferris.safe_thread import (
+    BrokenPool,
+    PoolClosed,
+    PyferrisError,
+    SafeFuture,
+    SafeThreadPool,
+    current_future,
+    sleep,
+)
 
 LIMIT = 30  # seconds; only a failure takes that long
 
@@ -596,7 +601,7 @@ def test_inline_runs_the_initializer_and_a_copy_of_the_context() -> None:
 PROGRAM = """
 import threading
 import pyferris._runtime
-from pyferris.thread_pool import SafeThreadPool
+from pyferris.safe_thread import SafeThreadPool
 with SafeThreadPool(1, "own", isolation={isolation!r}) as pool:
     print(pool.submit(threading.current_thread).result().name)
 """
