@@ -46,7 +46,7 @@ class WorkerThread(threading.Thread):
         self._set_ident()  # type: ignore[attr-defined]
         self._set_native_id()  # type: ignore[attr-defined]
         if hasattr(threading, "_make_thread_handle"):  # from Python 3.13 on
-            self._handle = threading._make_thread_handle(self.ident)
+            self._handle = threading._make_thread_handle(self.ident)  # pyright: ignore
         with threading._active_limbo_lock:  # type: ignore[attr-defined]
             threading._active[self.ident] = self  # type: ignore[attr-defined]
 
