@@ -15,7 +15,7 @@ _V = TypeVar("_V")
 _T = TypeVar("_T")
 
 # A native type has no bases in Python: it is registered instead, and has all of the mapping's methods itself.
-MutableMapping.register(SafeDict)  # pyright: ignore[reportAttributeAccessIssue]  # pyright: ignore[reportUnknownMemberType]
+MutableMapping.register(SafeDict)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
 
 
 @overload

@@ -1,0 +1,102 @@
+"""The examples run, each in a process of its own with a time limit, and print what they should."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+# Executes the notebook argv[1], writes it to argv[2].
+EXECUTE = """
+import sys
+import nbformat
+from nbclient import NotebookClient
+
+notebook = nbformat.read(sys.argv[1], as_version=4)
+nbformat.validate(notebook)
+NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+nbformat.write(notebook, sys.argv[2])
+"""
+
+
+def run(*arguments: str) -> str:
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_every_example_has_a_test() -> None:
+    tested = {"safe_threading_demo.py", "asyncio_service.py", "migrate.py", "first_steps.ipynb"}
+    assert {path.name for path in EXAMPLES.iterdir() if path.is_file()} == tested
+
+
+def test_demo() -> None:
+    found = run("-W", "error", str(EXAMPLES / "safe_threading_demo.py"))
+    parts = [line for line in found.splitlines() if " tokens in " in line]
+    assert len(parts) >= 7
+    # Each part found the same.
+    assert len({re.sub(r"^.*?(\d+ files, \S+ lines, \S+ tokens).*$", r"\1", line) for line in parts}) == 1
+    header, *rows = found.split("\n\n")[-1].strip().splitlines()
+    assert header.split() == ["work", "serial", "stdlib", "pyferris", "stdlib/pyferris"]
+    assert len(rows) >= 2
+    assert all(row.endswith("x") for row in rows)
+
+
+def test_asyncio_service() -> None:
+    found = run("-W", "error", str(EXAMPLES / "asyncio_service.py"))
+    assert re.search(r"^8 clients, 48 messages, [\d,]+ bytes: every hash is right$", found, re.MULTILINE)
+    assert re.search(r"^[1-9]\d* heartbeats meanwhile", found, re.MULTILINE)
+
+
+def test_migrate() -> None:
+    lines = run("-W", "error", str(EXAMPLES / "migrate.py")).splitlines()
+    assert len(lines) == 6
+    assert len({line[30:] for line in lines}) == 1
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
+    """What each code cell of the executed notebook printed: id, then stream, then text."""
+    pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    target = tmp_path_factory.mktemp("notebook") / "executed.ipynb"
+    run("-c", EXECUTE, str(EXAMPLES / "first_steps.ipynb"), str(target))
+    printed: dict[str, dict[str, str]] = {}
+    for cell in json.loads(target.read_text("utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            streams: dict[str, str] = {}
+            output: dict[str, Any]
+            for output in cell["outputs"]:
+                if output["output_type"] == "stream":
+                    streams[output["name"]] = streams.get(output["name"], "") + "".join(output["text"])
+            printed[cell["id"]] = streams
+    return printed
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        ("open-pool", ""),
+        ("top-level-await", "awaited: 1024\n"),
+        ("print-in-call", "hello, notebook\nlength: 8\n"),
+        ("blocking-result", "blocked: 5050\n"),
+        ("map-progress", "sum of squares: 332833500\n"),
+        ("stop-a-call", "stopped: True\n"),
+        ("close-pool", "closed: True\n"),
+    ],
+)
+def test_notebook_cell(cells: dict[str, dict[str, str]], cell: str, text: str) -> None:
+    assert cells[cell].get("stdout", "") == text
+
+
+def test_notebook_has_no_untested_cell(cells: dict[str, dict[str, str]]) -> None:
+    assert len(cells) == 7
+
+
+def test_notebook_shows_progress(cells: dict[str, dict[str, str]]) -> None:
+    assert "1000/1000" in cells["map-progress"].get("stderr", "")
