@@ -12,14 +12,18 @@ import tokenize
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, NoReturn
 
 from pyferris.safe_thread import (
     SafeCondition,
+    SafeCounter,
     SafeLock,
     SafeThread,
     SafeThreadPool,
+    check_cancelled,
     create_safe_shared_data,
     safe_parallel_map,
+    safe_parallel_map_async,
     safe_thread_decorator,
 )
 
@@ -92,7 +96,8 @@ def by_threads() -> list[Counts]:
     for thread in threads:
         thread.start()
     with all_done:
-        all_done.wait_for(lambda: finished.get() == len(FILES))
+        if not all_done.wait_for(lambda: finished.get() == len(FILES), timeout=60):
+            print("    a thread stopped early")  # get_result raises why
     if sum(thread.get_result() for thread in threads) != len(FILES):
         raise SystemExit("the threads did not take each file once")
     found = [results[path] for path in FILES]
@@ -132,6 +137,51 @@ async def with_heartbeat() -> list[Counts]:
     return found
 
 
+async def by_async_map() -> list[Counts]:
+    """A map read with `async for`, another awaited as a whole."""
+    half = len(FILES) // 2
+    async with SafeThreadPool(WORKERS) as pool:
+        found = [counts async for counts in pool.map(count, FILES[:half])]
+    return found + await safe_parallel_map_async(count, FILES[half:], WORKERS)
+
+
+async def by_coroutines() -> list[Counts]:
+    """Coroutine functions run as tasks on the pool's own loop; all of them sleep at the same time."""
+    async with SafeThreadPool(WORKERS) as pool:
+
+        async def count_later(path: Path) -> Counts:
+            await asyncio.sleep(0.1)
+            return await pool.submit(count, path)
+
+        return await asyncio.gather(*[pool.submit(count_later, path) for path in FILES])
+
+
+def by_stopping() -> list[Counts]:
+    """A call that would never end is asked to stop; what it had counted by then stays."""
+    found: list[Counts] = []
+    rounds = SafeCounter()
+
+    def count_for_ever() -> NoReturn:
+        while True:
+            for path in FILES:
+                check_cancelled()
+                counts = count(path)
+                if rounds.get() == 0:
+                    found.append(counts)
+            rounds.increment()
+
+    with SafeThreadPool(1) as pool:
+        endless = pool.submit(count_for_ever)
+        queued = pool.submit(count, FILES[0])
+        while rounds.get() == 0 and not endless.done():
+            time.sleep(0.01)
+        if not queued.cancel() or endless.cancel():
+            raise SystemExit("a queued call is cancelled at once, a running one is asked")
+    if not endless.cancelled() or not queued.cancelled():
+        raise SystemExit("the calls did not end cancelled")
+    return found
+
+
 def many(submit: Callable[..., object], results: Callable[[list[object]], list[int]]) -> float:
     """Seconds for 20,000 small calls."""
     started = time.perf_counter()
@@ -142,10 +192,46 @@ def many(submit: Callable[..., object], results: Callable[[list[object]], list[i
     return seconds
 
 
+def many_mapped(mapped: Callable[..., Any]) -> float:
+    """Seconds for a map over 20,000 small items."""
+    started = time.perf_counter()
+    found = list(mapped(abs, range(20_000)))
+    seconds = time.perf_counter() - started
+    if found != list(range(20_000)):
+        raise SystemExit("the map of small items gave wrong results")
+    return seconds
+
+
+async def one_by_one(start: Callable[..., Any]) -> float:
+    """Seconds for 2,000 small calls, each awaited before the next one starts."""
+    started = time.perf_counter()
+    found = [await start(abs, -i) for i in range(2_000)]
+    seconds = time.perf_counter() - started
+    if found != list(range(2_000)):
+        raise SystemExit("the awaited calls gave wrong results")
+    return seconds
+
+
+async def called(function: Callable[[int], int], value: int) -> int:
+    return function(value)
+
+
+async def in_executor() -> float:
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(WORKERS) as executor:
+        return await one_by_one(lambda *call: loop.run_in_executor(executor, *call))
+
+
+async def in_pool() -> float:
+    async with SafeThreadPool(WORKERS) as pool:
+        return await one_by_one(pool.submit)
+
+
 def main() -> None:
     serial, serial_seconds = timed("serial", lambda: [count(path) for path in FILES])
     with ThreadPoolExecutor(WORKERS) as executor:
         _, stdlib_seconds = timed("ThreadPoolExecutor.map", lambda: list(executor.map(count, FILES)), serial)
+        map_stdlib = many_mapped(executor.map)
         small_stdlib = many(executor.submit, lambda futures: [future.result() for future in futures])  # type: ignore[attr-defined]
     timed("SafeThreadPool.submit", by_submit, serial)
     _, map_seconds = timed("SafeThreadPool.map", by_map, serial)
@@ -153,14 +239,24 @@ def main() -> None:
     timed("SafeThread, shared data, lock, condition", by_threads, serial)
     timed("safe_thread_decorator", by_decorator, serial)
     timed("asyncio with a heartbeat", lambda: asyncio.run(with_heartbeat()), serial)
+    timed("async for, safe_parallel_map_async", lambda: asyncio.run(by_async_map()), serial)
+    timed("coroutine functions", lambda: asyncio.run(by_coroutines()), serial)
+    timed("an endless call that is stopped", by_stopping, serial)
     with SafeThreadPool(WORKERS) as pool:
+        map_small = many_mapped(pool.map)
         small = many(pool.submit, lambda futures: [future.result() for future in futures])  # type: ignore[attr-defined]
     small_serial = many(lambda function, value: function(value), lambda values: values)  # type: ignore[arg-type, return-value]
+
+    awaited_serial = asyncio.run(one_by_one(called))
+    awaited_stdlib = asyncio.run(in_executor())
+    awaited = asyncio.run(in_pool())
 
     print(f"\n{'work':28}{'serial':>12}{'stdlib':>12}{'pyferris':>12}{'stdlib/pyferris':>18}")
     for name, a, b, c in (
         ("count the files (map)", serial_seconds, stdlib_seconds, map_seconds),
         ("20,000 small calls", small_serial, small_stdlib, small),
+        ("a map of 20,000 small items", many_mapped(map), map_stdlib, map_small),
+        ("2,000 awaited one by one", awaited_serial, awaited_stdlib, awaited),
     ):
         print(f"{name:28}{a * 1e3:9.1f} ms{b * 1e3:9.1f} ms{c * 1e3:9.1f} ms{b / c:17.1f}x")
 

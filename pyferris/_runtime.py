@@ -45,8 +45,9 @@ class WorkerThread(threading.Thread):
         self._started.set()  # type: ignore[attr-defined]
         self._set_ident()  # type: ignore[attr-defined]
         self._set_native_id()  # type: ignore[attr-defined]
-        if hasattr(threading, "_make_thread_handle"):  # from Python 3.13 on
-            self._handle = threading._make_thread_handle(self.ident)  # pyright: ignore
+        make_handle: Any = getattr(threading, "_make_thread_handle", None)  # from Python 3.13 on
+        if make_handle is not None:
+            self._handle: Any = make_handle(self.ident)
         with threading._active_limbo_lock:  # type: ignore[attr-defined]
             threading._active[self.ident] = self  # type: ignore[attr-defined]
 

@@ -24,8 +24,6 @@ def test_block_runs(block: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_demo_runs() -> None:
-    demo = ROOT / "examples" / "safe_threading_demo.py"
-    done = subprocess.run([sys.executable, str(demo)], capture_output=True, text=True, timeout=110, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "20,000 small calls" in done.stdout
+def test_each_page_has_a_block() -> None:
+    found = {block.id.rpartition("-")[0] for block in BLOCKS if block.id is not None}
+    assert found >= {"README", "guide", "reference"}

@@ -1,0 +1,143 @@
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <functional>
+#include <latch>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "pyferris/thread_pool.hpp"
+
+namespace pyferris {
+namespace {
+
+class FunctionTask final : public Task {
+  public:
+    explicit FunctionTask(std::function<void()> body) : body_(std::move(body)) {}
+    void run() { body_(); }
+
+  private:
+    std::function<void()> body_;
+};
+
+class Driver final : public WorkerDriver {
+  public:
+    bool start() override { return true; }
+    void attach() override {}
+    void run(Task& task) override { static_cast<FunctionTask&>(task).run(); }
+    void between() override {}
+    void detach() override {}
+    void stop() override {}
+};
+
+std::shared_ptr<ThreadPool> make_pool(std::size_t workers) {
+    return ThreadPool::make(workers, [](std::size_t) { return std::make_unique<Driver>(); });
+}
+
+void end(ThreadPool& pool) {
+    pool.close();
+    NativeParker parker;
+    WaitQueue::Node node(parker);
+    if (pool.add_joiner(node)) {
+        EXPECT_EQ(parker.park(kNoDeadline), ParkResult::woken);
+    }
+    pool.reap();
+    EXPECT_EQ(pool.live_workers(), 0U);
+}
+
+TEST(ThreadPool, OneWorkerRunsFirstInFirstOut) {
+    const auto pool = make_pool(1);
+    std::vector<int> order;
+    std::vector<std::unique_ptr<FunctionTask>> tasks;
+    for (int i = 0; i < 1000; ++i) {
+        tasks.push_back(std::make_unique<FunctionTask>([&order, i] { order.push_back(i); }));
+        ASSERT_EQ(pool->submit(*tasks.back()), ThreadPool::SubmitResult::queued);
+    }
+    end(*pool);
+    ASSERT_EQ(order.size(), 1000U);
+    for (int i = 0; i < 1000; ++i) EXPECT_EQ(order[static_cast<std::size_t>(i)], i);
+}
+
+TEST(ThreadPool, SeveralSubmittersLoseNothing) {
+    const auto pool = make_pool(4);
+    constexpr int kEach = 5000;
+    std::atomic<int> ran{0};
+    std::vector<std::unique_ptr<FunctionTask>> tasks;
+    for (int i = 0; i < 3 * kEach; ++i) tasks.push_back(std::make_unique<FunctionTask>([&] { ++ran; }));
+    std::vector<std::thread> submitters;
+    for (int part = 0; part < 3; ++part) {
+        submitters.emplace_back([&, part] {
+            for (int i = 0; i < kEach; ++i) pool->submit(*tasks[static_cast<std::size_t>(part * kEach + i)]);
+        });
+    }
+    for (auto& thread : submitters) thread.join();
+    end(*pool);
+    EXPECT_EQ(ran.load(), 3 * kEach);
+}
+
+TEST(ThreadPool, ATaskThatBlocksHoldsBackNoOther) {
+    const auto pool = make_pool(2);
+    std::latch gate(1);
+    std::latch ran(1);
+    FunctionTask blocking([&] { gate.wait(); });
+    FunctionTask other([&] { ran.count_down(); });
+    pool->submit(blocking);
+    pool->submit(other);
+    ran.wait();
+    gate.count_down();
+    end(*pool);
+}
+
+TEST(ThreadPool, AQueuedTaskCanBeTakenBack) {
+    const auto pool = make_pool(1);
+    std::latch gate(1);
+    std::latch started(1);
+    bool ran = false;
+    FunctionTask blocking([&] {
+        started.count_down();
+        gate.wait();
+    });
+    FunctionTask first([&] { ran = true; });
+    FunctionTask second([&] { ran = true; });
+    pool->submit(blocking);
+    started.wait();
+    pool->submit(first);
+    pool->submit(second);
+    EXPECT_EQ(pool->queued(), 2U);
+    EXPECT_TRUE(pool->remove(first));
+    EXPECT_FALSE(pool->remove(first));
+    EXPECT_EQ(pool->take_all(), std::vector<Task*>{&second});
+    gate.count_down();
+    end(*pool);
+    EXPECT_FALSE(ran);
+}
+
+TEST(ThreadPool, AClosedPoolTakesNothing) {
+    const auto pool = make_pool(1);
+    FunctionTask task([] {});
+    pool->close();
+    EXPECT_EQ(pool->submit(task), ThreadPool::SubmitResult::closed);
+    EXPECT_TRUE(pool->is_closed());
+    EXPECT_FALSE(pool->is_current());
+}
+
+TEST(ThreadPool, WorkersStartOnDemandAndAreUsedAgain) {
+    const auto pool = make_pool(8);
+    EXPECT_EQ(pool->live_workers(), 0U);
+    std::vector<std::unique_ptr<FunctionTask>> tasks;  // kept: a worker may still be leaving the last one
+    std::atomic<int> ran{0};
+    for (int i = 1; i <= 200; ++i) {
+        tasks.push_back(std::make_unique<FunctionTask>([&] {
+            ++ran;
+            ran.notify_one();
+        }));
+        pool->submit(*tasks.back());
+        ran.wait(i - 1);
+    }
+    EXPECT_GE(pool->live_workers(), 1U);
+    end(*pool);
+}
+
+}  // namespace
+}  // namespace pyferris
