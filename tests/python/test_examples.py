@@ -23,6 +23,44 @@ NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
 nbformat.write(notebook, sys.argv[2])
 """
 
+# In a kernel: prints the text of the streams that two cells got, of which the first one's call prints while the second
+# one runs.
+LATE_PRINT = """
+import json
+import jupyter_client.manager
+
+FIRST = '''
+from pyferris.safe_thread import SafeThreadPool, sleep
+import threading
+go = threading.Event()
+pool = SafeThreadPool(1)
+pool.submit(print, "warm", flush=True).result()
+late = pool.submit(lambda: (go.wait(30), print("from the call", flush=True)))
+'''
+SECOND = '''
+print("from the cell", flush=True)
+go.set()
+late.result()
+pool.shutdown()
+'''
+manager, client = jupyter_client.manager.start_new_kernel(kernel_name="python3")
+try:
+    cells = [client.execute(FIRST), client.execute(SECOND)]
+    texts = {cell: "" for cell in cells}
+    idle = set()
+    while len(idle) < 2 or "from the call" not in "".join(texts.values()):
+        message = client.get_iopub_msg(timeout=30)
+        parent = message["parent_header"].get("msg_id")
+        if message["msg_type"] == "stream" and parent in texts:
+            texts[parent] += message["content"]["text"]
+        if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle" and parent in texts:
+            idle.add(parent)
+    print(json.dumps([texts[cell] for cell in cells]))
+finally:
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+"""
+
 
 def run(*arguments: str) -> str:
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=110, check=False)
@@ -100,3 +138,10 @@ def test_notebook_has_no_untested_cell(cells: dict[str, dict[str, str]]) -> None
 
 def test_notebook_shows_progress(cells: dict[str, dict[str, str]]) -> None:
     assert "1000/1000" in cells["map-progress"].get("stderr", "")
+
+
+def test_a_late_print_appears_in_the_cell_that_submitted_it() -> None:
+    pytest.importorskip("ipykernel")
+    first, second = json.loads(run("-c", LATE_PRINT))
+    assert first == "warm\nfrom the call\n"
+    assert second == "from the cell\n"
