@@ -1,7 +1,7 @@
 """A TCP server on the loopback that hashes what clients send in a pool, and clients that check its answers.
 
 A message is its length, four bytes, then so many bytes; the answer is their SHA-256, 32 bytes. The loop reads and
-writes, the pool's workers hash, and a heartbeat shows that the loop is never held up meanwhile.
+writes, the pool's workers hash, and a heartbeat shows how late the loop was at worst.
 """
 
 from __future__ import annotations

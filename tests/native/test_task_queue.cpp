@@ -1,0 +1,38 @@
+#include <gtest/gtest.h>
+
+#include "pyferris/task_queue.hpp"
+
+namespace pyferris {
+namespace {
+
+class Plain final : public Task {};
+
+TEST(TaskQueue, FirstInFirstOut) {
+    TaskQueue queue;
+    Plain tasks[3];
+    for (Plain& task : tasks) queue.push_back(task);
+    EXPECT_EQ(queue.size(), 3U);
+    for (Plain& task : tasks) EXPECT_EQ(queue.pop_front(), &task);
+    EXPECT_EQ(queue.pop_front(), nullptr);
+    EXPECT_TRUE(queue.empty());
+}
+
+TEST(TaskQueue, ATaskLeavesFromAnyPlaceOnce) {
+    for (int place = 0; place < 3; ++place) {
+        TaskQueue queue;
+        Plain tasks[3];
+        for (Plain& task : tasks) queue.push_back(task);
+        EXPECT_TRUE(queue.remove(tasks[place]));
+        EXPECT_FALSE(queue.remove(tasks[place]));
+        EXPECT_EQ(queue.size(), 2U);
+        for (int i = 0; i < 3; ++i) {
+            if (i == place) continue;
+            EXPECT_EQ(queue.pop_front(), &tasks[i]);
+        }
+        queue.push_back(tasks[place]);  // it can be queued again
+        EXPECT_EQ(queue.pop_front(), &tasks[place]);
+    }
+}
+
+}  // namespace
+}  // namespace pyferris
