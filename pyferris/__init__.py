@@ -11,81 +11,39 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from .safe_thread import (
-        BrokenPool as BrokenPool,
-    )
-    from .safe_thread import (
-        CallCancelled as CallCancelled,
-    )
-    from .safe_thread import (
-        MapResult as MapResult,
-    )
-    from .safe_thread import (
-        PoolClosed as PoolClosed,
-    )
-    from .safe_thread import (
-        PyferrisError as PyferrisError,
-    )
-    from .safe_thread import (
-        SafeArray as SafeArray,
-    )
-    from .safe_thread import (
-        SafeCondition as SafeCondition,
-    )
-    from .safe_thread import (
-        SafeCounter as SafeCounter,
-    )
-    from .safe_thread import (
-        SafeDict as SafeDict,
-    )
-    from .safe_thread import (
-        SafeFuture as SafeFuture,
-    )
-    from .safe_thread import (
-        SafeLock as SafeLock,
-    )
-    from .safe_thread import (
-        SafeQueue as SafeQueue,
-    )
-    from .safe_thread import (
-        SafeRLock as SafeRLock,
-    )
-    from .safe_thread import (
-        SafeThread as SafeThread,
-    )
-    from .safe_thread import (
-        SafeThreadPool as SafeThreadPool,
-    )
-    from .safe_thread import (
-        ShutDown as ShutDown,
-    )
-    from .safe_thread import (
-        cancel_requested as cancel_requested,
-    )
-    from .safe_thread import (
-        check_cancelled as check_cancelled,
-    )
-    from .safe_thread import (
-        create_safe_shared_data as create_safe_shared_data,
-    )
-    from .safe_thread import (
-        current_future as current_future,
-    )
-    from .safe_thread import (
-        safe_parallel_map as safe_parallel_map,
-    )
-    from .safe_thread import (
-        safe_parallel_map_async as safe_parallel_map_async,
-    )
-    from .safe_thread import (
-        safe_thread_decorator as safe_thread_decorator,
-    )
-    from .safe_thread import (
-        sleep as sleep,
+        BrokenPool,
+        CallCancelled,
+        ExplainedList,
+        MapReport,
+        MapResult,
+        PoolClosed,
+        PyferrisError,
+        SafeArray,
+        SafeCondition,
+        SafeCounter,
+        SafeDict,
+        SafeFuture,
+        SafeLock,
+        SafeQueue,
+        SafeRLock,
+        SafeThread,
+        SafeThreadPool,
+        ShutDown,
+        cancel_requested,
+        check_cancelled,
+        create_safe_shared_data,
+        current_future,
+        safe_parallel_map,
+        safe_parallel_map_async,
+        safe_thread_decorator,
+        sleep,
     )
 
 __all__ = [
     "BrokenPool",
     "CallCancelled",
+    "ExplainedList",
+    "MapReport",
     "MapResult",
     "PoolClosed",
     "PyferrisError",

@@ -2,21 +2,110 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+import dataclasses
+import logging
+import time
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from . import _native
 from .isolation import resolve_isolation
+from .map_result import MapResult, start_map
 from .thread_pool import SafeThreadPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["safe_parallel_map", "safe_parallel_map_async"]
+__all__ = ["ExplainedList", "MapReport", "safe_parallel_map", "safe_parallel_map_async"]
 
 T = TypeVar("T")
 R = TypeVar("R")
 
+_LOGGER = logging.getLogger("pyferris")
 
+
+@dataclasses.dataclass(frozen=True)
+class MapReport:
+    """How a ``safe_parallel_map`` was carried out."""
+
+    mode: str
+    """``"threads"`` or ``"inline"``."""
+    reason: str
+    """Why that mode."""
+    items: int
+    chunks: int
+    """Runs of consecutive items, each by one worker."""
+    workers: int
+    """Workers that ran any; 0 for the caller."""
+    seconds: float
+    """From the call to the last result."""
+
+    @property
+    def speed(self) -> float:
+        """Items a second."""
+        return self.items / self.seconds if self.seconds else 0.0
+
+
+class ExplainedList(list[R]):
+    """The list of results, with how it came about in ``report``."""
+
+    report: MapReport
+
+
+class _ParallelMap:
+    """One call of ``safe_parallel_map``: its mode, pool and report."""
+
+    def __init__(self, max_workers: int | None, isolation: str | None) -> None:
+        asked = resolve_isolation(isolation, for_map=True)
+        if asked == "inline":
+            self.mode, self.reason = "inline", "isolation is 'inline'"
+        elif _native.is_worker():
+            self.mode, self.reason = "inline", "called inside a worker of a pool"
+        else:
+            self.mode, self.reason = "threads", f"isolation is {isolation or 'none'!r}: threads of this interpreter"
+        self.began = time.perf_counter()
+        self.pool = SafeThreadPool(
+            max_workers, "safe_parallel_map", isolation="inline" if self.mode == "inline" else "none"
+        )
+
+    def start(
+        self,
+        func: Callable[[Any], R],
+        data: Iterable[Any],
+        chunksize: int | None,
+        timeout: float | None,
+        progress: bool,
+        return_exceptions: bool,
+    ) -> MapResult[R]:
+        return start_map(
+            self.pool,
+            func,
+            (data,),
+            timeout=timeout,
+            chunksize=1 if chunksize is None else chunksize,
+            buffersize=None,
+            progress=progress,
+            return_exceptions=return_exceptions,
+            fail_fast=True,
+        )
+
+    def abort(self) -> None:
+        """Cancel what is queued, ask the running to stop, wait for nobody."""
+        self.pool._abort()
+        self.pool.shutdown(wait=False)
+
+    def finish(self, mapped: MapResult[R], results: list[R], explain: bool) -> list[R]:
+        report = MapReport(
+            self.mode, self.reason, len(results), mapped._runs, mapped._lanes, time.perf_counter() - self.began
+        )
+        _LOGGER.debug("safe_parallel_map: %s", report)
+        if not explain:
+            return results
+        explained = ExplainedList(results)
+        explained.report = report
+        return explained
+
+
+@overload
 def safe_parallel_map(
     func: Callable[[T], R],
     data: Iterable[T],
@@ -27,31 +116,68 @@ def safe_parallel_map(
     progress: bool = False,
     timeout: float | None = None,
     return_exceptions: bool = False,
+    explain: Literal[False] = False,
+) -> list[R]: ...
+@overload
+def safe_parallel_map(
+    func: Callable[[T], R],
+    data: Iterable[T],
+    max_workers: int | None = None,
+    chunksize: int | None = None,
+    *,
+    isolation: str | None = "auto",
+    progress: bool = False,
+    timeout: float | None = None,
+    return_exceptions: bool = False,
+    explain: Literal[True],
+) -> ExplainedList[R]: ...
+@overload
+def safe_parallel_map(
+    func: Callable[[T], R],
+    data: Iterable[T],
+    max_workers: int | None = None,
+    chunksize: int | None = None,
+    *,
+    isolation: str | None = "auto",
+    progress: bool = False,
+    timeout: float | None = None,
+    return_exceptions: bool = False,
+    explain: bool,
+) -> list[R]: ...
+def safe_parallel_map(
+    func: Callable[[T], R],
+    data: Iterable[T],
+    max_workers: int | None = None,
+    chunksize: int | None = None,
+    *,
+    isolation: str | None = "auto",
+    progress: bool = False,
+    timeout: float | None = None,
+    return_exceptions: bool = False,
+    explain: bool = False,
 ) -> list[R]:
     """Return ``[func(item) for item in data]``, computed by threads.
 
     ``max_workers``: threads at most; ``chunksize``: items a run of a worker (None: measured); ``isolation``:
     ``"auto"`` and ``"none"`` are threads, ``"inline"`` the caller; ``progress``: show a progress line; ``timeout``:
-    seconds for the whole. The first exception in order is raised, what is queued is cancelled; with
-    ``return_exceptions`` it takes its item's place. Called inside a worker it runs inline. Any thread.
+    seconds for the whole; ``explain``: the list has a ``report`` (``MapReport``) of how it came about.
+
+    The first exception, in time, is raised at once: what is queued is cancelled, what runs is asked to stop and not
+    waited for; with ``return_exceptions`` it takes its item's place. Raises ``TimeoutError`` when the time is over,
+    ``ValueError`` and ``TypeError`` for wrong arguments. Any thread; inside a worker of a pool it runs inline.
 
     >>> safe_parallel_map(len, ["a", "bb"])
     [1, 2]
     """
-    mode = resolve_isolation(isolation, for_map=True)
-    if _native.current_future() is not None:
-        mode = "inline"
-    with SafeThreadPool(max_workers, "safe_parallel_map", isolation="inline" if mode == "inline" else "none") as pool:
-        return list(
-            pool.map(
-                func,
-                data,
-                timeout=timeout,
-                chunksize=1 if chunksize is None else chunksize,
-                progress=progress,
-                return_exceptions=return_exceptions,
-            )
-        )
+    work = _ParallelMap(max_workers, isolation)
+    try:
+        mapped = work.start(func, data, chunksize, timeout, progress, return_exceptions)
+        results: list[R] = mapped._results()
+    except BaseException:
+        work.abort()
+        raise
+    work.pool.shutdown()
+    return work.finish(mapped, results, explain)
 
 
 async def safe_parallel_map_async(
@@ -59,17 +185,25 @@ async def safe_parallel_map_async(
     data: Iterable[T],
     max_workers: int | None = None,
     chunksize: int | None = None,
-    **options: Any,
+    *,
+    isolation: str | None = "auto",
+    progress: bool = False,
+    timeout: float | None = None,
+    return_exceptions: bool = False,
+    explain: bool = False,
 ) -> list[R]:
-    """As ``safe_parallel_map``, awaited: the event loop goes on meanwhile.
+    """As ``safe_parallel_map``, awaited: the event loop goes on meanwhile. Cancelling it stops the map.
 
     >>> import asyncio
     >>> asyncio.run(safe_parallel_map_async(len, ["a", "bb"]))
     [1, 2]
     """
-    mode = resolve_isolation(options.pop("isolation", "auto"), for_map=True)
-    async with SafeThreadPool(
-        max_workers, "safe_parallel_map", isolation="inline" if mode == "inline" else "none"
-    ) as pool:
-        results = pool.map(func, data, chunksize=1 if chunksize is None else chunksize, **options)
-        return await results
+    work = _ParallelMap(max_workers, isolation)
+    try:
+        mapped = work.start(func, data, chunksize, timeout, progress, return_exceptions)
+        results: list[R] = await mapped
+    except BaseException:
+        work.abort()
+        raise
+    await work.pool.__aexit__(None, None, None)
+    return work.finish(mapped, results, explain)

@@ -12,7 +12,7 @@ from .errors import BrokenPool, CallCancelled, PoolClosed, PyferrisError, ShutDo
 from .future import SafeFuture, cancel_requested, check_cancelled, current_future, sleep
 from .locks import SafeCondition, SafeLock, SafeRLock
 from .map_result import MapResult
-from .parallel_map import safe_parallel_map, safe_parallel_map_async
+from .parallel_map import ExplainedList, MapReport, safe_parallel_map, safe_parallel_map_async
 from .queue import SafeQueue
 from .shared_data import SafeArray, SafeCounter, SafeDict, create_safe_shared_data
 from .thread import SafeThread
@@ -21,6 +21,8 @@ from .thread_pool import SafeThreadPool
 __all__ = [
     "BrokenPool",
     "CallCancelled",
+    "ExplainedList",
+    "MapReport",
     "MapResult",
     "PoolClosed",
     "PyferrisError",

@@ -1,7 +1,7 @@
 // PoolCore: the Python face of PoolObject, base of the public SafeThreadPool.
 #include <algorithm>
 
-#include "pool_object.hpp"
+#include "map_run.hpp"
 #include "py_args.hpp"
 #include "py_compat.hpp"
 #include "structmember.h"
@@ -109,19 +109,6 @@ PyObject* open(PyObject* object, PyObject* args) {
     Py_RETURN_NONE;
 }
 
-PyObject* refuse_closed(PoolShared& shared) {
-    std::string by;
-    {
-        const std::lock_guard lock(shared.mutex);
-        by = shared.closed_by;
-    }
-    const bool broken = shared.broken.load();
-    PyErr_Format(broken ? module_state().broken_pool : module_state().pool_closed,
-                 "cannot submit to this pool: %s; make a new SafeThreadPool",
-                 by.empty() ? "it was closed" : by.c_str());
-    return nullptr;
-}
-
 // As `inspect.iscoroutinefunction`, at the cost of a look at the code's flags for plain functions.
 bool is_coroutine_function(PyObject* function) {
     if (PyMethod_Check(function)) function = PyMethod_GET_FUNCTION(function);
@@ -139,7 +126,7 @@ bool is_coroutine_function(PyObject* function) {
     return yes;
 }
 
-// Contexts without variables need no copy: the call gets a new empty one.
+// Contexts without variables need no copy: the call gets an empty one.
 bool take_context(FutureObject* future) {
     PyObject* mine = PyThreadState_Get()->context;
     if (mine == nullptr || PyObject_Size(mine) == 0) return true;
@@ -181,7 +168,8 @@ PyObject* submit(PyObject* object, PyObject* const* args, Py_ssize_t count, PyOb
     if (names != nullptr && PyTuple_GET_SIZE(names) == 0) names = nullptr;
     PoolShared& shared = *self->shared;
     if (is_coroutine_function(args[0])) {
-        if (shared.closed.load(std::memory_order_acquire)) return refuse_closed(shared);
+        if (shared.closed.load(std::memory_order_acquire))
+            return refuse_submit(shared, ThreadPool::SubmitResult::closed);
         const PyRef method = PyRef::steal(PyObject_GetAttrString(object, "_submit_coroutine"));
         return method ? PyObject_Vectorcall(method.get(), args, static_cast<std::size_t>(count), names) : nullptr;
     }
@@ -195,7 +183,7 @@ PyObject* submit(PyObject* object, PyObject* const* args, Py_ssize_t count, PyOb
     if (shared.threads == nullptr) {  // inline
         if (shared.closed.load(std::memory_order_acquire)) {
             Py_DECREF(as_object(future));
-            return refuse_closed(shared);
+            return refuse_submit(shared, ThreadPool::SubmitResult::closed);
         }
         future->state.claim();
         run_claimed(future);
@@ -210,9 +198,7 @@ PyObject* submit(PyObject* object, PyObject* const* args, Py_ssize_t count, PyOb
     drop_call(future);
     Py_DECREF(as_object(future));
     Py_DECREF(as_object(future));
-    if (submitted == ThreadPool::SubmitResult::closed) return refuse_closed(shared);
-    PyErr_Format(PyExc_RuntimeError, "can't start new thread for %s; nothing was submitted", shared.prefix.c_str());
-    return nullptr;
+    return refuse_submit(shared, submitted);
 }
 
 // `_close(by)`: no more submits. The first reason is kept.
@@ -229,30 +215,21 @@ PyObject* close(PyObject* object, PyObject* by) {
     Py_RETURN_NONE;
 }
 
-void cancel_tasks(PoolShared& shared) {
-    for (Task* task : shared.threads->take_all()) {
-        FutureObject* future = future_of(*task);
-        if (cancel_pending(future, true)) {
-            shared.active.fetch_sub(1, std::memory_order_relaxed);
-            drop_call(future);
-        }
-        Py_DECREF(as_object(future));
-    }
-}
-
 PyObject* cancel_queued(PyObject* object, PyObject* /*unused*/) {
     const std::shared_ptr<PoolShared> shared = as_pool(object)->shared;
-    if (shared->threads != nullptr) cancel_tasks(*shared);
+    if (shared->threads != nullptr) discard_queued(*shared, nullptr);
     Py_RETURN_NONE;
 }
 
 PyObject* stop_running(PyObject* object, PyObject* /*unused*/) {
     const std::shared_ptr<PoolShared> shared = as_pool(object)->shared;
     const std::lock_guard lock(shared->mutex);
-    for (PyWorker* worker : shared->workers) {
-        FutureObject* running = worker->running();
-        if (running != nullptr) running->state.request_stop();
+    for (const PyWorker* worker : shared->workers) {
+        for (PyTask* task : worker->running()) {
+            if (task->kind == PyTask::Kind::call) future_of(static_cast<CallTask&>(*task))->state.request_stop();
+        }
     }
+    for (const auto& map : shared->maps) map->future()->state.request_stop();
     Py_RETURN_NONE;
 }
 
@@ -372,7 +349,7 @@ PyObject* drain_pools(PyObject* /*module*/, PyObject* /*unused*/) {
         }
         shared->closed.store(true, std::memory_order_release);
         if (shared->threads == nullptr) continue;
-        if (shared->daemon) cancel_tasks(*shared);
+        if (shared->daemon) discard_queued(*shared, nullptr);
         shared->threads->close();
     }
     for (const auto& shared : pools) {
@@ -392,24 +369,45 @@ PyObject* after_fork_in_parent(PyObject* /*module*/, PyObject* /*unused*/) {
     Py_RETURN_NONE;
 }
 
-PyObject* after_fork_in_child(PyObject* /*module*/, PyObject* /*unused*/) {
-    constexpr const char* kLost = "this call was pending when the process forked: only the parent runs it";
-    std::vector<FutureObject*> lost;  // each with a reference
-    ThreadPool::after_fork_in_child([&](Task& task) { lost.push_back(future_of(task)); });
-    for (const auto& shared : all_pools()) {
-        for (PyWorker* worker : shared->workers) {
-            if (worker == current_worker()) continue;
-            if (worker->running() != nullptr) lost.push_back(as_future(Py_NewRef(as_object(worker->running()))));
+// What workers that do not exist in the child were running fails with `error`; a call that forked goes on here.
+void lose_running(PoolShared& shared, PyObject* error) {
+    const PyWorker* here = current_worker();
+    std::vector<PyRef> lost;
+    std::int64_t go_on = 0;
+    for (const PyWorker* worker : shared.workers) {
+        for (PyTask* task : worker->running()) {
+            if (task->kind != PyTask::Kind::call) continue;
+            if (worker == here) {
+                ++go_on;
+            } else {
+                lost.push_back(PyRef::share(as_object(future_of(static_cast<CallTask&>(*task)))));
+            }
         }
-        std::erase_if(shared->workers, [](const PyWorker* worker) { return worker != current_worker(); });
-        shared->active.store(current_worker() != nullptr && !shared->workers.empty() ? 1 : 0);
     }
+    const auto maps = shared.maps;
+    for (const auto& map : maps) map->break_off_after_fork(error);
+    for (const PyRef& future : lost) {
+        fail_call(as_future(future.get()), error);
+        as_future(future.get())->state.mark_retrieved();  // it is the parent's to report
+    }
+    std::erase_if(shared.workers, [here](const PyWorker* worker) { return worker != here; });
+    shared.active.store(go_on);
+}
+
+PyObject* after_fork_in_child(PyObject* /*module*/, PyObject* /*unused*/) {
+    PyErr_SetString(module_state().broken_pool, "this was pending when the process forked: only the parent runs it");
+    const PyRef error = PyRef::steal(take_raised());
+    std::vector<Task*> queued;
+    ThreadPool::after_fork_in_child([&](Task& task) { queued.push_back(&task); });
     abandon_bridges_after_fork();
-    for (FutureObject* future : lost) {
-        fail_call(future, module_state().broken_pool, kLost);
-        future->state.mark_retrieved();  // it is the parent's to report
-        Py_DECREF(as_object(future));
+    for (Task* each : queued) {
+        auto& task = static_cast<PyTask&>(*each);
+        if (task.kind == PyTask::Kind::call) {
+            future_of(static_cast<CallTask&>(task))->state.mark_retrieved();  // it is the parent's to report
+        }
+        discard(task, error.get());
     }
+    for (const auto& shared : all_pools()) lose_running(*shared, error.get());
     Py_RETURN_NONE;
 }
 
@@ -418,7 +416,12 @@ PyObject* force_reactor_function(PyObject* /*module*/, PyObject* on) {
     Py_RETURN_NONE;
 }
 
+PyObject* is_any_worker(PyObject* /*module*/, PyObject* /*unused*/) {
+    return PyBool_FromLong(current_worker() != nullptr);
+}
+
 PyMethodDef functions[] = {
+    {"is_worker", is_any_worker, METH_NOARGS, nullptr},
     {"drain_pools", drain_pools, METH_NOARGS, nullptr},
     {"before_fork", before_fork, METH_NOARGS, nullptr},
     {"after_fork_in_parent", after_fork_in_parent, METH_NOARGS, nullptr},

@@ -1,7 +1,6 @@
 #include "future_object.hpp"
 
-#include <cstring>
-
+#include "context_scope.hpp"
 #include "pool_object.hpp"
 #include "py_compat.hpp"
 
@@ -85,17 +84,11 @@ bool complete(FutureObject* self, PyObject* value, bool failed) {
     return true;
 }
 
-// The context in which a call runs: a copy, entered. Null stands for "no contextvars were given".
+// Makes the call, in a context of its own.
 PyObject* invoke(FutureObject* self) {
-    Call& call = self->call;
-    PyObject* context = nullptr;
-    if (call.context != nullptr) {
-        context = PyContext_Copy(call.context);
-        if (context == nullptr || PyContext_Enter(context) != 0) {
-            Py_XDECREF(context);
-            return nullptr;
-        }
-    }
+    const Call& call = self->call;
+    ContextScope scope(call.context);
+    if (!scope.enter()) return nullptr;
     PyObject* result = nullptr;
     if (self->single) {
         PyObject* stack[2] = {nullptr, call.args};
@@ -103,15 +96,7 @@ PyObject* invoke(FutureObject* self) {
     } else {
         result = PyObject_Call(call.function, call.args, call.kwargs);
     }
-    if (context != nullptr) {
-        if (result == nullptr) {
-            const SavedError saved;
-            PyContext_Exit(context);
-        } else if (PyContext_Exit(context) != 0) {
-            Py_CLEAR(result);
-        }
-        Py_DECREF(context);
-    }
+    if (!scope.leave()) Py_CLEAR(result);
     return result;
 }
 

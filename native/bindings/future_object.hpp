@@ -20,8 +20,19 @@ namespace pyferris::python {
 
 struct PoolObject;
 
-/// A task that stands alone in memory, so that its future can be found from it.
-class CallTask final : public Task {};
+/// What pools of Python calls queue: the task of one call, or of one lane of a map (map_run.hpp).
+class PyTask : public Task {
+  public:
+    enum class Kind : std::uint8_t { call, map };
+    explicit PyTask(Kind its_kind) noexcept : kind(its_kind) {}
+    const Kind kind;
+};
+
+/// The task of a call; a member of its future, which is found from it.
+class CallTask final : public PyTask {
+  public:
+    CallTask() noexcept : PyTask(Kind::call) {}
+};
 
 /// What is to be called. Owned references, or null once the call was made.
 struct Call {
@@ -52,7 +63,7 @@ struct FutureObject {
 
 /// A new pending future of the public class. Null with an error set.
 FutureObject* new_future();
-inline FutureObject* future_of(Task& task) {
+inline FutureObject* future_of(CallTask& task) {
     return reinterpret_cast<FutureObject*>(reinterpret_cast<char*>(&task) - offsetof(FutureObject, task));
 }
 inline FutureObject* as_future(PyObject* object) { return reinterpret_cast<FutureObject*>(object); }

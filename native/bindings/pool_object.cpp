@@ -2,13 +2,20 @@
 
 #include <algorithm>
 
+#include "context_scope.hpp"
+#include "map_run.hpp"
 #include "py_compat.hpp"
 
 namespace pyferris::python {
 
 namespace {
+
 thread_local PyWorker* this_worker = nullptr;
-}
+
+constexpr std::uint32_t kLookAfter = 64;             // calls between two looks at the clock
+constexpr std::uint64_t kLongestHoldNs = 5'000'000;  // as the interpreter's own switch interval
+
+}  // namespace
 
 PyWorker* current_worker() noexcept { return this_worker; }
 
@@ -24,6 +31,7 @@ bool PyWorker::start() {
     this_worker = this;
     state_ = PyThreadState_New(shared_->interpreter);
     PyEval_RestoreThread(state_);
+    keep_spare_context();
     {
         const std::lock_guard lock(shared_->mutex);
         shared_->workers.push_back(this);
@@ -57,17 +65,56 @@ bool PyWorker::initialize() {
     return result != nullptr;
 }
 
-void PyWorker::attach() { PyEval_RestoreThread(state_); }
+void PyWorker::attach() {
+    PyEval_RestoreThread(state_);
+    attached_at_ = now_ns();
+}
 
 void PyWorker::run(Task& task) {
+    auto& py_task = static_cast<PyTask&>(task);
+    enter(py_task);
+    if (py_task.kind == PyTask::Kind::map) {
+        since_look_ += kLookAfter;
+        const std::shared_ptr<MapRun> keep = MapRun::of(static_cast<MapTask&>(py_task));
+        MapRun::run(static_cast<MapTask&>(py_task), *this);
+        leave();
+    } else {
+        ++since_look_;
+        run_call(static_cast<CallTask&>(py_task));
+    }
+}
+
+void PyWorker::run_call(CallTask& task) {
     FutureObject* future = future_of(task);
     if (future->state.claim()) {
-        running_ = future;
         run_claimed(future);
-        running_ = nullptr;
         shared_->active.fetch_sub(1, std::memory_order_relaxed);
     }
+    leave();
     Py_DECREF(as_object(future));
+}
+
+// Others look at what runs with the mutex held; where there is a GIL, that keeps them away already.
+void PyWorker::enter(PyTask& task) {
+#ifdef Py_GIL_DISABLED
+    const std::lock_guard lock(shared_->mutex);
+#endif
+    running_.push_back(&task);
+}
+
+void PyWorker::leave() {
+#ifdef Py_GIL_DISABLED
+    const std::lock_guard lock(shared_->mutex);
+#endif
+    running_.pop_back();
+}
+
+// Native functions never ask whether another thread waits for the GIL: after as long as Python's own code would have
+// kept it, it is offered.
+bool PyWorker::has_held_long() {
+    if (since_look_ < kLookAfter) return false;
+    since_look_ = 0;
+    return now_ns() - attached_at_ > kLongestHoldNs;
 }
 
 void PyWorker::wake_loops(bool attached) {
@@ -82,7 +129,7 @@ void PyWorker::wake_loops(bool attached) {
 }
 
 void PyWorker::between() {
-    if (batch_.empty()) {
+    if (batch_.empty() && !has_held_long()) {
         wake_loops(true);
         return;
     }
@@ -111,6 +158,7 @@ void PyWorker::stop() {
         Py_DECREF(thread);
     }
     this_worker = nullptr;
+    drop_spare_context();
     PyThreadState_Clear(state_);
     PyThreadState_DeleteCurrent();
 }
@@ -141,14 +189,46 @@ bool help_pool(FutureObject* future) {
     return future->state.is_final();
 }
 
-void fail_call(FutureObject* future, PyObject* type, const char* message) {
-    PyObject* error = PyObject_CallFunction(type, "s", message);
-    if (error == nullptr) {
-        PyErr_WriteUnraisable(nullptr);
+void fail_call(FutureObject* future, PyObject* error) {
+    drop_call(future);
+    set_exception(future, Py_NewRef(error));
+}
+
+void discard(PyTask& task, PyObject* error) {
+    if (task.kind == PyTask::Kind::map) {
+        MapRun::release(static_cast<MapTask&>(task));
         return;
     }
-    drop_call(future);
-    set_exception(future, error);
+    FutureObject* future = future_of(static_cast<CallTask&>(task));
+    const PyRef pool = PyRef::share(reinterpret_cast<PyObject*>(future->call.pool));
+    const bool pending = error != nullptr ? !future->state.is_final() : cancel_pending(future, true);
+    if (pending) {
+        if (error != nullptr) {
+            fail_call(future, error);
+        } else {
+            drop_call(future);
+        }
+        reinterpret_cast<PoolObject*>(pool.get())->shared->active.fetch_sub(1, std::memory_order_relaxed);
+    }
+    Py_DECREF(as_object(future));
+}
+
+void discard_queued(PoolShared& shared, PyObject* error) {
+    const std::vector<Task*> tasks = shared.threads->take_all();
+    std::vector<std::shared_ptr<MapRun>> maps;
+    {
+        const std::lock_guard lock(shared.mutex);
+        maps = shared.maps;
+    }
+    // Also those whose tasks all run: items of theirs are queued all the same.
+    for (const auto& map : maps) {
+        if (error != nullptr) {
+            map->break_off(error);
+        } else {
+            map->stop(false);
+        }
+    }
+    for (Task* task : tasks) discard(static_cast<PyTask&>(*task), error);
 }
 
 void break_pool(PoolShared& shared, PyObject* error) {
@@ -161,13 +241,27 @@ void break_pool(PoolShared& shared, PyObject* error) {
     const PyRef reported = PyRef::steal(PyObject_CallOneArg(module_state().report_initializer, error));
     if (!reported) PyErr_WriteUnraisable(nullptr);
     shared.threads->close();
-    for (Task* task : shared.threads->take_all()) {
-        FutureObject* future = future_of(*task);
-        shared.active.fetch_sub(1, std::memory_order_relaxed);
-        fail_call(future, module_state().broken_pool,
-                  "the initializer of a worker failed; the pool cannot be used any more");
-        Py_DECREF(as_object(future));
+    PyErr_SetString(module_state().broken_pool, "the initializer of a worker failed; the pool cannot be used any more");
+    const PyRef broken = PyRef::steal(take_raised());
+    PyException_SetCause(broken.get(), Py_NewRef(error));
+    discard_queued(shared, broken.get());
+}
+
+PyObject* refuse_submit(PoolShared& shared, ThreadPool::SubmitResult why) {
+    if (why == ThreadPool::SubmitResult::no_thread) {
+        PyErr_Format(PyExc_RuntimeError, "can't start new thread for %s; nothing was submitted", shared.prefix.c_str());
+        return nullptr;
     }
+    std::string by;
+    {
+        const std::lock_guard lock(shared.mutex);
+        by = shared.closed_by;
+    }
+    const bool broken = shared.broken.load();
+    PyErr_Format(broken ? module_state().broken_pool : module_state().pool_closed,
+                 "cannot submit to this pool: %s; make a new SafeThreadPool",
+                 by.empty() ? "it was closed" : by.c_str());
+    return nullptr;
 }
 
 }  // namespace pyferris::python

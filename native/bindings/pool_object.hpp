@@ -21,6 +21,7 @@
 
 namespace pyferris::python {
 
+class MapRun;
 class PyWorker;
 
 /// What a pool and its workers share.
@@ -33,9 +34,10 @@ struct PoolShared {
     std::atomic<bool> closed{false};  // no more submits
     std::atomic<bool> broken{false};  // an initializer failed
 
-    std::mutex mutex;                // guards the two below; never held while attaching or dropping
-    std::vector<PyWorker*> workers;  // started and not gone
-    std::string closed_by;           // who closed it, for the message of a late submit
+    std::mutex mutex;                           // guards all below; never held while attaching or dropping
+    std::vector<PyWorker*> workers;             // started and not gone
+    std::vector<std::shared_ptr<MapRun>> maps;  // that are not over
+    std::string closed_by;                      // who closed it, for the message of a late submit
 };
 
 struct PoolObject {
@@ -59,8 +61,8 @@ class PyWorker final : public WorkerDriver {
     void detach() override;
     void stop() override;
 
-    /// The future of the call that it runs, or null. Read in a forked child, attached.
-    FutureObject* running() const noexcept { return running_; }
+    /// The tasks that it runs, each inside the one before. Read with the pool's mutex held, attached.
+    const std::vector<PyTask*>& running() const noexcept { return running_; }
     PyObject* thread() const noexcept { return thread_; }
     WakeBatch& batch() noexcept { return batch_; }
     /// While it delivers an outcome of its own: wake-ups can wait for the GIL to be free.
@@ -70,7 +72,11 @@ class PyWorker final : public WorkerDriver {
 
   private:
     bool initialize();
+    void run_call(CallTask& task);
+    void enter(PyTask& task);
+    void leave();
     void wake_loops(bool attached);
+    bool has_held_long();
 
     const std::shared_ptr<PoolShared> shared_;
     const std::size_t index_;
@@ -78,7 +84,9 @@ class PyWorker final : public WorkerDriver {
     PyObject* initargs_;
     PyThreadState* state_ = nullptr;
     PyObject* thread_ = nullptr;  // the threading.Thread that stands for it
-    FutureObject* running_ = nullptr;
+    std::vector<PyTask*> running_;
+    std::uint32_t since_look_ = 0;   // work done since the last look at the clock
+    std::uint64_t attached_at_ = 0;  // ns
     WakeBatch batch_;
     std::vector<std::shared_ptr<LoopBridge>> owed_;  // loops that wait for a wake-up
 };
@@ -93,9 +101,15 @@ WakeBatch* current_worker_batch() noexcept;
 void withdraw(PoolObject& pool, FutureObject* future);
 /// On a worker of the future's pool: runs it here if it is still queued. True if it is final then.
 bool help_pool(FutureObject* future);
-/// A queued or running call that will never end (fork, shutdown of a broken pool): fails it with `type(message)`.
-void fail_call(FutureObject* future, PyObject* type, const char* message);
+/// Everything queued will never run: it is cancelled, or fails with `error` where that is not null. Attached.
+void discard_queued(PoolShared& shared, PyObject* error);
+/// One task that is in no queue any more and will never run. The queue's reference to it is given back.
+void discard(PyTask& task, PyObject* error);
+/// A queued or running call that will never end fails with `error`.
+void fail_call(FutureObject* future, PyObject* error);
 /// An initializer failed with `error`: reports it, closes the pool and fails what is queued. Attached.
 void break_pool(PoolShared& shared, PyObject* error);
+/// Raises why a task was not queued. Always null.
+PyObject* refuse_submit(PoolShared& shared, ThreadPool::SubmitResult why);
 
 }  // namespace pyferris::python

@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from pyferris.safe_thread import SafeThreadPool, safe_parallel_map, safe_parallel_map_async, sleep
+from pyferris.safe_thread import (
+    ExplainedList,
+    MapReport,
+    SafeThread,
+    SafeThreadPool,
+    safe_parallel_map,
+    safe_parallel_map_async,
+    sleep,
+)
 
 LIMIT = 30  # seconds; only a failure takes that long
 
@@ -106,6 +114,82 @@ def test_inside_a_worker_it_runs_inline() -> None:
     with SafeThreadPool(1, "outer") as pool:
         names = pool.submit(safe_parallel_map, lambda _: threading.current_thread().name, range(5)).result(LIMIT)
     assert names == ["outer_0"] * 5
+
+
+def test_inside_a_worker_the_awaited_one_runs_inline() -> None:
+    def call() -> list[str]:
+        return run_async(lambda _: threading.current_thread().name, range(5))
+
+    with SafeThreadPool(1, "outer") as pool:
+        assert pool.submit(call).result(LIMIT) == ["outer_0"] * 5
+
+
+def test_inside_a_thread_or_a_coroutine_it_does_not_run_inline() -> None:
+    def call() -> set[str]:
+        return set(safe_parallel_map(lambda _: threading.current_thread().name, range(5)))
+
+    async def awaited() -> list[str]:
+        return await safe_parallel_map_async(lambda _: threading.current_thread().name, range(5))
+
+    thread = SafeThread(target=call)
+    thread.start()
+    assert all(name.startswith("safe_parallel_map") for name in thread.get_result(LIMIT))
+    with SafeThreadPool(1, "outer") as pool:
+        assert all(name.startswith("safe_parallel_map") for name in pool.submit(awaited).result(LIMIT))
+
+
+@both
+@pytest.mark.parametrize("kind", [Boom, SystemExit, KeyboardInterrupt])
+def test_the_first_error_in_time_is_raised_at_once(parallel_map: Any, kind: type[BaseException]) -> None:
+    """Nobody waits for the items that still run."""
+    gate = threading.Event()
+
+    def call(number: int) -> None:
+        if number == 1:
+            raise kind("early")
+        assert gate.wait(LIMIT)
+
+    with pytest.raises(kind, match="early"):
+        parallel_map(call, range(2), 2)
+    gate.set()
+
+
+@both
+def test_inline_stops_at_the_first_error_as_a_loop_would(parallel_map: Any) -> None:
+    ran: list[int] = []
+
+    def call(number: int) -> None:
+        ran.append(number)
+        if number == 2:
+            raise Boom
+
+    with pytest.raises(Boom):
+        parallel_map(call, range(10), isolation="inline")
+    assert ran == [0, 1, 2]
+
+
+@both
+def test_explain(parallel_map: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("DEBUG", "pyferris"):
+        result = parallel_map(abs, range(-100, 0), 2, explain=True)
+    assert result == list(range(100, 0, -1))
+    assert isinstance(result, ExplainedList)
+    report = result.report
+    assert isinstance(report, MapReport)
+    assert report.mode == "threads"
+    assert "'auto'" in report.reason
+    assert report.items == 100
+    assert 1 <= report.chunks <= 100
+    assert 1 <= report.workers <= 2
+    assert report.seconds > 0
+    assert report.speed == 100 / report.seconds
+    assert str(report) in caplog.text
+    inline = parallel_map(abs, [-1], isolation="inline", explain=True).report
+    assert (inline.mode, inline.workers, inline.items) == ("inline", 0, 1)
+    with SafeThreadPool(1) as pool:
+        nested = pool.submit(parallel_map, abs, [-1], explain=True).result(LIMIT).report
+    assert nested.mode == "inline"
+    assert "worker" in nested.reason
 
 
 @both

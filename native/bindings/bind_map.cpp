@@ -1,0 +1,446 @@
+// MapCore: what reads a map, base of the public MapResult.
+//
+// One reader at a time: its own fields are guarded by the GIL, or by a critical section where there is none. With a
+// bounded buffer the reader also takes the items from their source, as it goes.
+#include "map_run.hpp"
+#include "py_args.hpp"
+#include "py_compat.hpp"
+#include "structmember.h"
+#include "type_support.hpp"
+
+namespace pyferris::python {
+
+namespace {
+
+constexpr std::uint64_t kShowEveryNs = 100'000'000;  // between two looks at the progress
+
+struct MapObject {
+    PyObject_HEAD
+    std::shared_ptr<MapRun> run;
+    PyObject* source;       // iterator over the items that were not taken yet; null: all were
+    PyObject* input_error;  // what `source` raised: comes after the items before it
+    PyObject* show;         // called with (items finished, is that all); null: nobody watches
+    std::uint64_t given;    // items that were let go of
+    std::uint64_t step;     // items to take from the source at a time
+    std::uint64_t shown;    // ns: the last look at the progress
+    Deadline deadline;
+    char closed;
+    char read_out;  // the end was reached
+    bool filling;   // somebody takes items from the source just now
+};
+
+MapObject* as_map(PyObject* object) { return reinterpret_cast<MapObject*>(object); }
+
+// The map behind `self`; null with an error set where there is none.
+std::shared_ptr<MapRun> run_of(const MapObject* self) {
+    if (self->run == nullptr) {
+        PyErr_SetString(PyExc_RuntimeError, "this map was not made by a pool: use SafeThreadPool.map");
+    }
+    return self->run;
+}
+
+int traverse(PyObject* object, visitproc visit, void* arg) {
+    const MapObject* self = as_map(object);
+    Py_VISIT(Py_TYPE(object));
+    Py_VISIT(self->source);
+    Py_VISIT(self->input_error);
+    Py_VISIT(self->show);
+    return self->run != nullptr ? self->run->traverse(visit, arg) : 0;
+}
+
+// The reader is gone.
+void let_go(MapObject* self) {
+    if (self->run == nullptr) return;
+    const std::shared_ptr<MapRun> run = std::exchange(self->run, nullptr);
+    if (self->given != 0 && self->read_out == 0) run->stop(true);  // a loop was left
+    run->abandon();
+}
+
+int clear(PyObject* object) {
+    MapObject* self = as_map(object);
+    let_go(self);
+    Py_CLEAR(self->source);
+    Py_CLEAR(self->input_error);
+    Py_CLEAR(self->show);
+    return 0;
+}
+
+void dealloc(PyObject* object) {
+    PyTypeObject* type = Py_TYPE(object);
+    PyObject_GC_UnTrack(object);
+    {
+        const SavedError saved;
+        clear(object);
+    }
+    as_map(object)->run.~shared_ptr();
+    type->tp_free(object);
+    Py_DECREF(type);
+}
+
+PyObject* make(PyTypeObject* type, PyObject* /*args*/, PyObject* /*kwargs*/) {
+    MapObject* self = as_map(type->tp_alloc(type, 0));
+    if (self != nullptr) new (&self->run) std::shared_ptr<MapRun>();
+    return reinterpret_cast<PyObject*>(self);
+}
+
+bool show(MapObject* self, std::uint64_t count, bool all) {
+    if (self->show == nullptr) return true;
+    self->shown = now_ns();
+    const PyRef function = all ? PyRef::steal(std::exchange(self->show, nullptr)) : PyRef::share(self->show);
+    const PyRef shown = PyRef::steal(PyObject_CallFunction(function.get(), "KO", count, all ? Py_True : Py_False));
+    return static_cast<bool>(shown);
+}
+
+void close_map(MapObject* self) {
+    if (self->closed != 0) return;
+    self->closed = 1;
+    const SavedError saved;
+    const PyRef source = PyRef::steal(std::exchange(self->source, nullptr));
+    self->run->stop(true);
+    self->run->finish_input();
+    if (!show(self, self->run->finished(), true)) PyErr_WriteUnraisable(reinterpret_cast<PyObject*>(self));
+}
+
+// Takes items from the source as far as there is room. False with an error set.
+bool fill(MapObject* self) {
+    if (self->source == nullptr || self->filling) return true;
+    MapRun& run = *self->run;
+    // Whole steps only, so that runs of an exact size stay whole.
+    if (run.added() != 0 && !run.has_room(self->given, self->step)) return true;
+    self->filling = true;
+    std::uint64_t taken = 0;
+    const PyRef source = PyRef::share(self->source);
+    bool ended = false;
+    while (!ended && run.has_room(self->given, 1)) {
+        PyObject* item = PyIter_Next(source.get());
+        if (item != nullptr && self->closed == 0) {
+            run.put(item);
+            ++taken;
+            continue;
+        }
+        Py_XDECREF(item);
+        ended = true;
+        if (PyErr_Occurred() != nullptr) Py_XSETREF(self->input_error, take_raised());
+    }
+    self->filling = false;
+    if (ended) Py_CLEAR(self->source);
+    if (taken != 0 && !run.launch()) {
+        if (run.added() == taken) return false;  // nothing of it has begun
+        PyErr_Clear();                           // comes in the place of what cannot run
+        ended = true;
+        Py_CLEAR(self->source);
+    }
+    if (ended) run.finish_input();
+    return true;
+}
+
+// Waits until `index` is ready or the map is over. False with an error set.
+bool wait(MapObject* self, std::uint64_t index) {
+    const std::shared_ptr<MapRun> run = self->run;
+    if (run->is_worker()) run->help(index);
+    if (run->is_ready(index) || run->is_over()) return true;
+    if (current_future() == run->future()) {
+        PyErr_SetString(PyExc_RuntimeError, "a map cannot be read inside one of its own calls: it would wait for ever");
+        return false;
+    }
+    const PyRef promise = PyRef::steal(run->promise(index));
+    if (!promise) return false;
+    for (;;) {
+        const std::uint64_t now = now_ns();
+        Deadline until = self->deadline;
+        if (self->show != nullptr) until = std::min(until, now + kShowEveryNs);
+        const int done = wait_final(as_future(promise.get()), until);
+        if (done > 0) return true;
+        if (done == 0 && now_ns() < self->deadline) {
+            if (show(self, run->finished(), false)) continue;
+        } else if (done == 0) {
+            PyErr_Format(module_state().timeout_error, "the map's time is over: %llu of %llu items have finished",
+                         static_cast<unsigned long long>(run->finished()),
+                         static_cast<unsigned long long>(run->added()));
+        }
+        run->forget(promise.get());
+        return false;
+    }
+}
+
+PyObject* iterate(PyObject* object) {
+    if (as_map(object)->read_out == 0) return Py_NewRef(object);
+    PyErr_SetString(PyExc_RuntimeError, "this map was read to its end already; keep a list of it to read it again");
+    return nullptr;
+}
+
+// The end was reached: null, with the error of the input or of the progress line, if there is one.
+PyObject* finish_reading(MapObject* self) {
+    self->read_out = 1;
+    if (self->closed == 0 && !show(self, self->run->finished(), true)) return nullptr;
+    PyObject* error = std::exchange(self->input_error, nullptr);
+    if (error != nullptr) raise_taken(error);
+    return nullptr;
+}
+
+PyObject* take(MapObject* self) {
+    const std::uint64_t index = self->given++;
+    PyObject* result = self->run->outcome(index, true);
+    if (result == nullptr) close_map(self);
+    return result;
+}
+
+PyObject* next(PyObject* object) {
+    MapObject* self = as_map(object);
+    const std::shared_ptr<MapRun> run = run_of(self);
+    if (run == nullptr) return nullptr;
+    for (;;) {
+        if (self->closed != 0) return finish_reading(self);
+        if (self->source != nullptr && !fill(self)) return nullptr;
+        if (self->show != nullptr && now_ns() - self->shown > kShowEveryNs && !show(self, run->finished(), false)) {
+            return nullptr;
+        }
+        const std::uint64_t index = self->given;
+        PyObject* result = nullptr;
+        bool taken = false;
+        PYFERRIS_BEGIN_CRITICAL_SECTION(object);
+        if (index == self->given && index < run->added() && run->is_ready(index)) {
+            taken = true;
+            result = take(self);
+        }
+        PYFERRIS_END_CRITICAL_SECTION();
+        if (taken) return result;
+        if (index != self->given) continue;
+        if (index >= run->added()) {
+            if (self->source != nullptr) continue;
+            return finish_reading(self);
+        }
+        if (run->is_over()) {
+            if (run->is_ready(index)) continue;
+            run->raise_unsettled();
+        } else if (wait(self, index)) {
+            continue;
+        }
+        if (current_future() != run->future()) close_map(self);  // not for an item that reads its own map
+        return nullptr;
+    }
+}
+
+// `_start(pool, function, items, single, chunksize, capacity, timeout, return_exceptions, fail_fast, show)`
+PyObject* start(PyObject* object, PyObject* args) {
+    MapObject* self = as_map(object);
+    PyObject *pool = nullptr, *function = nullptr, *items = nullptr, *timeout = nullptr, *watcher = nullptr;
+    int single = 0, return_exceptions = 0, fail_fast = 0;
+    unsigned long long chunksize = 0, capacity = 0;
+    if (PyArg_ParseTuple(args, "OOOpKKOppO", &pool, &function, &items, &single, &chunksize, &capacity, &timeout,
+                         &return_exceptions, &fail_fast, &watcher) == 0) {
+        return nullptr;
+    }
+    if (self->run != nullptr) {
+        PyErr_SetString(PyExc_RuntimeError, "this map was started already");
+        return nullptr;
+    }
+    auto* core = reinterpret_cast<PoolObject*>(pool);
+    if (core->shared == nullptr) return PyErr_Format(PyExc_RuntimeError, "this pool was not made completely");
+    if (core->shared->closed.load(std::memory_order_acquire)) {
+        return refuse_submit(*core->shared, ThreadPool::SubmitResult::closed);
+    }
+    if (!parse_timeout(timeout, "timeout", &self->deadline)) return nullptr;
+    // Without a bound all items are taken at once.
+    const PyRef list = PyRef::steal(capacity == 0 ? PySequence_List(items) : Py_NewRef(Py_None));
+    if (!list) return nullptr;
+    const PyRef source = PyRef::steal(capacity == 0 ? nullptr : PyObject_GetIter(items));
+    if (capacity != 0 && !source) return nullptr;
+    if (capacity == 0) capacity = static_cast<std::uint64_t>(PyList_GET_SIZE(list.get()));
+    if (capacity > ItemClaims::kMostItems) {
+        return PyErr_Format(PyExc_OverflowError, "a map holds %llu items at most, not %llu; give a smaller buffersize",
+                            static_cast<unsigned long long>(ItemClaims::kMostItems), capacity);
+    }
+    PyObject* context = nullptr;
+    PyObject* mine = PyThreadState_Get()->context;
+    if (mine != nullptr && PyObject_Size(mine) != 0) {
+        context = PyContext_CopyCurrent();
+        if (context == nullptr) return nullptr;
+    }
+    FutureObject* future = new_future();
+    if (future == nullptr) {
+        Py_XDECREF(context);
+        return nullptr;
+    }
+    future->state.mark_as_call();
+    future->state.claim();
+    MapOptions options;
+    options.single = single != 0;
+    options.return_exceptions = return_exceptions != 0;
+    options.fail_fast = fail_fast != 0;
+    options.chunksize = static_cast<std::uint32_t>(std::min<unsigned long long>(chunksize, ItemClaims::kMostItems));
+    options.capacity = capacity;
+    auto run = std::make_shared<MapRun>(core, Py_NewRef(function), context, future, options);
+    {
+        const std::lock_guard lock(core->shared->mutex);
+        core->shared->maps.push_back(run);
+    }
+    self->step = std::max<std::uint64_t>(1, chunksize);
+    self->shown = now_ns();
+    if (watcher != Py_None) self->show = Py_NewRef(watcher);
+    self->run = std::move(run);
+    if (source) {
+        self->source = Py_NewRef(source.get());
+        if (fill(self)) Py_RETURN_NONE;
+        return nullptr;
+    }
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list.get()); ++i) {
+        self->run->put(Py_NewRef(PyList_GET_ITEM(list.get(), i)));
+    }
+    if (capacity != 0 && !self->run->launch()) return nullptr;
+    self->run->finish_input();
+    Py_RETURN_NONE;
+}
+
+// `_results()`: the list of all, nothing consumed; the first failure in time is raised at once.
+PyObject* results(PyObject* object, PyObject* /*unused*/) {
+    MapObject* self = as_map(object);
+    const std::shared_ptr<MapRun> run = run_of(self);
+    if (run == nullptr) return nullptr;
+    run->fail_fast();
+    while (!run->is_ready(MapRun::kAll) && !run->is_over()) {
+        if (wait(self, MapRun::kAll)) continue;
+        close_map(self);
+        return nullptr;
+    }
+    if (run->raise_first_failure()) {
+        close_map(self);
+        return nullptr;
+    }
+    if (run->finished() != run->added()) {
+        run->raise_unsettled();
+        close_map(self);
+        return nullptr;
+    }
+    const auto count = static_cast<Py_ssize_t>(run->added());
+    PyRef list = PyRef::steal(PyList_New(count));
+    for (Py_ssize_t i = 0; list && i < count; ++i) {
+        PyObject* result = run->outcome(static_cast<std::uint64_t>(i), false);
+        if (result == nullptr) return nullptr;
+        PyList_SET_ITEM(list.get(), i, result);
+    }
+    if (!show(self, run->finished(), true)) return nullptr;
+    return list.release();
+}
+
+// `_result(index)`: of one item, which is not consumed.
+PyObject* result(PyObject* object, PyObject* number) {
+    MapObject* self = as_map(object);
+    const std::uint64_t index = PyLong_AsUnsignedLongLong(number);
+    if (index == static_cast<std::uint64_t>(-1) && PyErr_Occurred() != nullptr) return nullptr;
+    const std::shared_ptr<MapRun> run = run_of(self);
+    if (run == nullptr) return nullptr;
+    if (index < self->given || index >= run->added()) {
+        PyErr_SetString(PyExc_IndexError, "map index out of range");
+        return nullptr;
+    }
+    while (!run->is_ready(index)) {
+        if (run->is_over() && !run->is_ready(index)) {
+            if (!run->raise_first_failure()) run->raise_unsettled();
+            return nullptr;
+        }
+        if (!wait(self, index)) return nullptr;
+    }
+    return run->outcome(index, false);
+}
+
+// `_promise(all)`: a future that is done when the next item, or everything, is there to be read without waiting; None
+// if it is.
+PyObject* promise(PyObject* object, PyObject* all) {
+    MapObject* self = as_map(object);
+    const int everything = PyObject_IsTrue(all);
+    if (everything < 0) return nullptr;
+    const std::shared_ptr<MapRun> run = run_of(self);
+    if (run == nullptr) return nullptr;
+    if (everything != 0) {
+        run->fail_fast();
+    } else if (self->closed == 0 && !fill(self)) {
+        return nullptr;
+    }
+    const std::uint64_t index = everything != 0 ? MapRun::kAll : self->given;
+    if (self->closed != 0 || run->is_over() || (everything == 0 && index >= run->added())) Py_RETURN_NONE;
+    if (run->is_worker()) run->help(index);
+    if (run->is_ready(index)) Py_RETURN_NONE;
+    return run->promise(index);
+}
+
+PyObject* forget(PyObject* object, PyObject* promise) {
+    const std::shared_ptr<MapRun> run = run_of(as_map(object));
+    if (run == nullptr) return nullptr;
+    run->forget(promise);
+    Py_RETURN_NONE;
+}
+
+PyObject* close(PyObject* object, PyObject* /*unused*/) {
+    if (as_map(object)->run != nullptr) close_map(as_map(object));
+    Py_RETURN_NONE;
+}
+
+PyObject* show_method(PyObject* object, PyObject* /*unused*/) {
+    MapObject* self = as_map(object);
+    if (self->run != nullptr && !show(self, self->run->finished(), false)) return nullptr;
+    Py_RETURN_NONE;
+}
+
+PyObject* get_left(PyObject* object, void* /*unused*/) {
+    const MapObject* self = as_map(object);
+    if (self->deadline == kNoDeadline) Py_RETURN_NONE;
+    const std::uint64_t now = now_ns();
+    return PyFloat_FromDouble(now >= self->deadline ? 0.0 : static_cast<double>(self->deadline - now) / 1e9);
+}
+
+template <std::uint64_t (MapRun::*Count)() const noexcept>
+PyObject* get_count(PyObject* object, void* /*unused*/) {
+    const auto& run = as_map(object)->run;
+    return PyLong_FromUnsignedLongLong(run == nullptr ? 0 : (run.get()->*Count)());
+}
+
+PyMethodDef methods[] = {
+    {"_start", start, METH_VARARGS, nullptr},
+    {"_results", results, METH_NOARGS, nullptr},
+    {"_result", result, METH_O, nullptr},
+    {"_promise", promise, METH_O, nullptr},
+    {"_forget", forget, METH_O, nullptr},
+    {"_show", show_method, METH_NOARGS, nullptr},
+    {"close", close, METH_NOARGS,
+     "close($self, /)\n--\n\nCancel the items that have not run and ask the running calls to stop.\n\n"
+     "Again does nothing. What is iterated over after that is empty. Any thread."},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+PyGetSetDef properties[] = {
+    {"_left", get_left, nullptr, nullptr, nullptr},
+    {"_added", get_count<&MapRun::added>, nullptr, nullptr, nullptr},
+    {"_runs", get_count<&MapRun::runs>, nullptr, nullptr, nullptr},
+    {"_lanes", get_count<&MapRun::lanes>, nullptr, nullptr, nullptr},
+    {"_finished", get_count<&MapRun::finished>, nullptr, nullptr, nullptr},
+    {nullptr, nullptr, nullptr, nullptr, nullptr},
+};
+
+PyMemberDef members[] = {
+    {"_given", T_ULONGLONG, offsetof(MapObject, given), READONLY, nullptr},
+    {nullptr, 0, 0, 0, nullptr},
+};
+
+PyType_Slot slots[] = {
+    {Py_tp_new, as_slot(make)},
+    {Py_tp_dealloc, as_slot(dealloc)},
+    {Py_tp_traverse, as_slot(traverse)},
+    {Py_tp_clear, as_slot(clear)},
+    {Py_tp_iter, as_slot(iterate)},
+    {Py_tp_iternext, as_slot(next)},
+    {Py_tp_methods, static_cast<void*>(methods)},
+    {Py_tp_getset, static_cast<void*>(properties)},
+    {Py_tp_members, static_cast<void*>(members)},
+    {Py_tp_doc, const_cast<char*>("The native part of MapResult.")},
+    {0, nullptr},
+};
+
+PyType_Spec spec = {"pyferris._native.MapCore", sizeof(MapObject), 0,
+                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, slots};
+
+}  // namespace
+
+bool register_map(PyObject* module) { return add_type(module, &spec) != nullptr; }
+
+}  // namespace pyferris::python

@@ -1,0 +1,32 @@
+// The contextvars that calls run in: each call in a context of its own, made from the submitter's.
+#pragma once
+
+#include "py_ref.hpp"
+
+namespace pyferris::python {
+
+/// The context of one call after another on this thread. Attached.
+class ContextScope {
+  public:
+    /// `base`: the submitter's context, copied for each call; null where it had no variables. Borrowed.
+    explicit ContextScope(PyObject* base) noexcept : base_(base) {}
+    ContextScope(const ContextScope&) = delete;
+    ContextScope& operator=(const ContextScope&) = delete;
+
+    /// Enters a context that no call has touched. False with an error set; nothing is entered then.
+    bool enter();
+    /// Leaves what was entered, if anything. Keeps an error that is set; false with one set.
+    bool leave();
+    /// For the next of several calls: another context, unless the last call left this one as it was.
+    bool renew();
+
+  private:
+    PyObject* const base_;
+    PyObject* entered_ = nullptr;  // strong; no destructor: see thread_pool.cpp on frames that may be stopped
+};
+
+/// A thread that runs many calls keeps an empty context for the next one, from here to the end of the thread.
+void keep_spare_context();
+void drop_spare_context();  // attached
+
+}  // namespace pyferris::python

@@ -1,0 +1,487 @@
+#include "map_run.hpp"
+
+#include <algorithm>
+#include <string>
+
+#include "context_scope.hpp"
+#include "py_compat.hpp"
+
+namespace pyferris::python {
+
+namespace {
+
+// The tags of a slot's word. Without one it is an argument, or nothing.
+constexpr std::uintptr_t kTagMask = 3;
+constexpr std::uintptr_t kResult = 1;
+constexpr std::uintptr_t kFailure = 2;    // (exception, traceback)
+constexpr std::uintptr_t kCancelled = 3;  // no object
+
+std::uintptr_t tagged(PyObject* object, std::uintptr_t tag) { return reinterpret_cast<std::uintptr_t>(object) | tag; }
+PyObject* object_in(std::uintptr_t word) { return reinterpret_cast<PyObject*>(word & ~kTagMask); }
+
+// Raises the exception of a failure as it was raised, whatever readers before have added to its traceback.
+void raise_failure(PyObject* failure) {
+    PyObject* error = PyTuple_GET_ITEM(failure, 0);
+    PyException_SetTraceback(error, PyTuple_GET_ITEM(failure, 1));
+    raise_taken(Py_NewRef(error));
+}
+
+// The error of a call that raised StopIteration, which an iterator would take for its end. Takes `error` over.
+PyObject* wrap_stop_iteration(PyObject* error) {
+    PyErr_SetString(PyExc_RuntimeError, "the call raised StopIteration");
+    PyObject* wrapped = take_raised();
+    PyException_SetCause(wrapped, Py_NewRef(error));
+    PyException_SetContext(wrapped, error);
+    return wrapped;
+}
+
+void name_item(PyObject* error, std::uint64_t index) {
+    const std::string text = "raised for item " + std::to_string(index) + " of the map";
+    const PyRef noted = PyRef::steal(PyObject_CallMethod(error, "add_note", "s", text.c_str()));
+    if (!noted) PyErr_Clear();  // an exception that takes no notes goes without
+}
+
+}  // namespace
+
+MapRun::MapRun(PoolObject* pool, PyObject* function, PyObject* context, FutureObject* future, const MapOptions& options)
+    : shared_(pool->shared),
+      single_(options.single),
+      return_exceptions_(options.return_exceptions),
+      capacity_(options.capacity),
+      future_(future),
+      slots_(std::make_unique<std::atomic<Word>[]>(options.capacity)),
+      claims_(std::min<std::uint64_t>(is_inline() ? 0 : shared_->threads->max_workers(), options.capacity),
+              options.chunksize),
+      tasks_(claims_.lanes()),
+      pool_(reinterpret_cast<PoolObject*>(Py_NewRef(reinterpret_cast<PyObject*>(pool)))),
+      function_(function),
+      context_(context),
+      fail_fast_(options.fail_fast) {
+    for (std::size_t lane = 0; lane < tasks_.size(); ++lane) tasks_[lane].lane = lane;
+}
+
+MapRun::~MapRun() {
+    if (!may_drop()) return;
+    for (std::uint64_t i = 0; i < capacity_; ++i) Py_XDECREF(object_in(slots_[i].load(std::memory_order_acquire)));
+    for (const Reader& reader : readers_) Py_DECREF(as_object(reader.promise));
+    Py_XDECREF(first_failure_.load(std::memory_order_acquire));
+    Py_XDECREF(broken_);
+    Py_XDECREF(reinterpret_cast<PyObject*>(pool_));
+    Py_XDECREF(function_);
+    Py_XDECREF(context_);
+    Py_DECREF(as_object(future_));
+}
+
+bool MapRun::has_room(std::uint64_t read, std::uint64_t count) const noexcept {
+    const std::uint64_t index = added();
+    return index - read + count <= capacity_ && slot(index).load(std::memory_order_acquire) == 0;
+}
+
+void MapRun::put(PyObject* item) noexcept {
+    const std::uint64_t index = added();
+    slot(index).store(tagged(item, 0), std::memory_order_release);
+    added_.store(index + 1, std::memory_order_release);
+}
+
+bool MapRun::launch() {
+    const std::uint64_t count = added() - claims_.available();
+    shared_->active.fetch_add(static_cast<std::int64_t>(count), std::memory_order_relaxed);
+    claims_.add(count);
+    if (is_inline()) {
+        runs_.fetch_add(1, std::memory_order_relaxed);
+        help(kAll);
+        return true;
+    }
+    std::vector<MapTask*> tasks;
+    {
+        const std::lock_guard lock(mutex_);
+        for (MapTask& task : tasks_) {
+            if (tasks.size() == count) break;
+            if (task.map != nullptr) continue;
+            task.map = shared_from_this();
+            tasks.push_back(&task);
+        }
+        busy_.fetch_add(tasks.size(), std::memory_order_relaxed);
+    }
+    ThreadPool::SubmitResult failure = ThreadPool::SubmitResult::queued;
+    for (MapTask* task : tasks) {
+        const ThreadPool::SubmitResult result = shared_->threads->submit(*task);
+        if (result == ThreadPool::SubmitResult::queued) continue;
+        failure = result;
+        release(*task);
+    }
+    if (failure == ThreadPool::SubmitResult::queued) return true;
+    {
+        const std::lock_guard lock(mutex_);
+        for (const MapTask& task : tasks_) {
+            if (task.map != nullptr) return true;  // it runs what the others would have
+        }
+    }
+    if (finished() == added()) return true;
+    refuse_submit(*shared_, failure);
+    const PyRef error = PyRef::steal(take_raised());
+    break_off(error.get());
+    raise_taken(Py_NewRef(error.get()));
+    return false;
+}
+
+void MapRun::finish_input() {
+    {
+        const std::lock_guard lock(mutex_);
+        input_done_ = true;
+    }
+    end_if_idle();
+}
+
+bool MapRun::is_ready(std::uint64_t index) const noexcept {
+    if (index != kAll) return (slot(index).load(std::memory_order_acquire) & kTagMask) != 0;
+    if (finished() == added()) return true;
+    return fail_fast_.load(std::memory_order_acquire) && first_failure_.load(std::memory_order_acquire) != nullptr;
+}
+
+PyObject* MapRun::outcome(std::uint64_t index, bool take) {
+    std::atomic<Word>& word = slot(index);
+    const Word found = take ? word.exchange(0, std::memory_order_acq_rel) : word.load(std::memory_order_acquire);
+    PyObject* object = object_in(found);
+    if ((found & kTagMask) == kResult) return take ? object : Py_NewRef(object);
+    if ((found & kTagMask) == kCancelled) {
+        PyErr_SetNone(module_state().cf_cancelled_error);
+        return nullptr;
+    }
+    failure_seen_.store(true, std::memory_order_relaxed);
+    raise_failure(object);
+    if (take) {
+        const SavedError saved;
+        Py_DECREF(object);
+    }
+    return nullptr;
+}
+
+void MapRun::raise_unsettled() {
+    PyRef error;
+    {
+        const std::lock_guard lock(mutex_);
+        error = PyRef::share(broken_);
+    }
+    if (error) {
+        raise_taken(error.release());
+    } else {
+        PyErr_SetNone(module_state().cf_cancelled_error);
+    }
+}
+
+bool MapRun::raise_first_failure() {
+    PyObject* failure = first_failure_.load(std::memory_order_acquire);
+    if (failure == nullptr) return false;
+    failure_seen_.store(true, std::memory_order_relaxed);
+    raise_failure(failure);
+    return true;
+}
+
+PyObject* MapRun::promise(std::uint64_t index) {
+    FutureObject* promise = new_future();
+    if (promise == nullptr) return nullptr;
+    {
+        const std::lock_guard lock(mutex_);
+        readers_.push_back({index, as_future(Py_NewRef(as_object(promise)))});
+        find_wanted();
+    }
+    // Settled meanwhile: whoever did so may not have seen this reader.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (is_over() || is_ready(index)) notify();
+    return as_object(promise);
+}
+
+void MapRun::forget(PyObject* promise) {
+    const std::lock_guard lock(mutex_);
+    for (auto reader = readers_.begin(); reader != readers_.end(); ++reader) {
+        if (as_object(reader->promise) != promise) continue;
+        readers_.erase(reader);
+        find_wanted();
+        Py_DECREF(promise);  // not the last: the caller has one
+        return;
+    }
+}
+
+// The mutex is held.
+void MapRun::find_wanted() noexcept {
+    std::uint64_t wanted = ItemClaims::kNone;
+    if (!readers_.empty()) wanted = readers_.size() == 1 ? readers_[0].index : kAny;
+    wanted_.store(wanted, std::memory_order_seq_cst);
+}
+
+// Completes the promises of readers whose item has settled.
+void MapRun::notify() {
+    std::vector<FutureObject*> ready;
+    {
+        const std::lock_guard lock(mutex_);
+        std::erase_if(readers_, [&](const Reader& reader) {
+            if (!is_over() && !is_ready(reader.index)) return false;
+            ready.push_back(reader.promise);
+            return true;
+        });
+        if (!ready.empty()) find_wanted();
+    }
+    for (FutureObject* promise : ready) {
+        set_result(promise, Py_NewRef(Py_None));
+        Py_DECREF(as_object(promise));
+    }
+}
+
+void MapRun::help(std::uint64_t index) {
+    {
+        const std::lock_guard lock(mutex_);
+        if (ended_) return;
+        busy_.fetch_add(1, std::memory_order_relaxed);
+    }
+    FutureObject* outer = exchange_current_future(future_);
+    while (!is_ready(index) && !is_stopping()) {
+        const std::uint64_t item = claims_.take_one();
+        if (item == ItemClaims::kNone) break;
+        ContextScope scope(context_);
+        if (scope.enter()) run_item(item);
+        if (!scope.leave()) PyErr_WriteUnraisable(function_);
+        count_finished(1);
+    }
+    exchange_current_future(outer);
+    {
+        const std::lock_guard lock(mutex_);
+        busy_.fetch_sub(1, std::memory_order_relaxed);
+    }
+    end_if_idle();
+}
+
+void MapRun::run(MapTask& task, const PyWorker& worker) {
+    const std::shared_ptr<MapRun> self = task.map;
+    task.worker = &worker;
+    const bool more = self->run_lane(task);
+    task.worker = nullptr;
+    if (more || !self->retire(task, false)) self->shared_->threads->requeue(task);
+}
+
+// Runs items until the lane has none or the time of one run is over. False if there is nothing more to run.
+bool MapRun::run_lane(MapTask& task) {
+    const std::size_t lane = task.lane;
+    if (is_stopping() || !claims_.begin(lane)) return false;
+    runs_.fetch_add(1, std::memory_order_relaxed);
+    if (!std::exchange(task.used, true)) lanes_used_.fetch_add(1, std::memory_order_relaxed);
+    FutureObject* outer = exchange_current_future(future_);
+    ContextScope scope(context_);
+    std::uint64_t count = 0;
+    const std::uint64_t began = now_ns();
+    const std::uint32_t stride = claims_.stride();
+    std::uint32_t until_look = stride;
+    bool entered = scope.enter();
+    while (entered) {
+        const std::uint64_t item = claims_.next(lane);
+        if (item == ItemClaims::kNone) break;
+        run_item(item);
+        ++count;
+        if (is_stopping()) {
+            claims_.give_up(lane);
+            break;
+        }
+        if (--until_look == 0) {
+            until_look = stride;
+            if (!claims_.is_exact() && now_ns() - began >= ItemClaims::kLongestRunNs) break;
+        }
+        entered = scope.renew();
+    }
+    const std::uint64_t took = now_ns() - began;
+    scope.leave();
+    if (PyErr_Occurred() != nullptr) PyErr_WriteUnraisable(function_);
+    exchange_current_future(outer);
+    claims_.measured(took, count);
+    WakeBatch* batch = outer == nullptr ? current_worker_batch() : nullptr;
+    if (batch != nullptr) batch->enter();
+    count_finished(count);
+    if (batch != nullptr) batch->leave();
+    return !is_stopping() && claims_.has_more(lane);
+}
+
+void MapRun::run_item(std::uint64_t index) {
+    PyObject* item = object_in(slot(index).exchange(0, std::memory_order_acq_rel));
+    PyObject* result = nullptr;
+    if (single_) {
+        PyObject* stack[2] = {nullptr, item};
+        result = PyObject_Vectorcall(function_, stack + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
+    } else {
+        result = PyObject_Vectorcall(function_, &PyTuple_GET_ITEM(item, 0),
+                                     static_cast<std::size_t>(PyTuple_GET_SIZE(item)), nullptr);
+    }
+    PyObject* error = result == nullptr ? take_raised() : nullptr;
+    Py_DECREF(item);
+    if (result != nullptr) {
+        settle(index, tagged(result, kResult));
+    } else {
+        fail(index, error);
+    }
+}
+
+// Takes `error` over.
+void MapRun::fail(std::uint64_t index, PyObject* error) {
+    if (PyErr_GivenExceptionMatches(error, module_state().call_cancelled) != 0) {
+        Py_DECREF(error);
+        settle(index, kCancelled);
+        return;
+    }
+    if (PyErr_GivenExceptionMatches(error, PyExc_StopIteration) != 0) error = wrap_stop_iteration(error);
+    name_item(error, index);
+    if (return_exceptions_ && PyErr_GivenExceptionMatches(error, PyExc_Exception) != 0) {
+        settle(index, tagged(error, kResult));
+        return;
+    }
+    const PyRef traceback = PyRef::steal(PyException_GetTraceback(error));
+    PyObject* failure = PyTuple_Pack(2, error, traceback ? traceback.get() : Py_None);
+    Py_DECREF(error);
+    if (failure == nullptr) {  // no memory: the item ends without an outcome
+        PyErr_WriteUnraisable(function_);
+        settle(index, kCancelled);
+        return;
+    }
+    PyObject* none = nullptr;
+    if (first_failure_.compare_exchange_strong(none, failure, std::memory_order_acq_rel)) Py_INCREF(failure);
+    const bool interrupted =
+        is_inline() && PyErr_GivenExceptionMatches(PyTuple_GET_ITEM(failure, 0), PyExc_KeyboardInterrupt) != 0;
+    settle(index, tagged(failure, kFailure));
+    if (interrupted) stop(true);  // the caller itself runs the items, and wants to stop
+    if (!fail_fast_.load(std::memory_order_acquire)) return;
+    notify();
+    stop(true);
+}
+
+void MapRun::settle(std::uint64_t index, Word word) {
+    slot(index).exchange(word, std::memory_order_seq_cst);
+    if (abandoned_.load(std::memory_order_seq_cst)) {
+        Py_XDECREF(object_in(slot(index).exchange(0, std::memory_order_acq_rel)));
+        return;
+    }
+    const std::uint64_t wanted = wanted_.load(std::memory_order_seq_cst);
+    if (wanted == index || wanted == kAny) notify();
+}
+
+void MapRun::count_finished(std::uint64_t count) {
+    shared_->active.fetch_sub(static_cast<std::int64_t>(count), std::memory_order_relaxed);
+    finished_.fetch_add(count, std::memory_order_seq_cst);
+    if (wanted_.load(std::memory_order_seq_cst) != ItemClaims::kNone) notify();
+}
+
+void MapRun::release(MapTask& task) {
+    const std::shared_ptr<MapRun> self = task.map;
+    self->retire(task, true);
+}
+
+// The lane's task goes; false if there is more to run after all. What is put is seen either here or by `launch`.
+bool MapRun::retire(MapTask& task, bool unrun) {
+    std::shared_ptr<MapRun> self;
+    {
+        const std::lock_guard lock(mutex_);
+        if (!unrun && !is_stopping() && claims_.has_more(task.lane)) return false;
+        self = std::move(task.map);
+        busy_.fetch_sub(1, std::memory_order_relaxed);
+    }
+    end_if_idle();
+    return true;
+}
+
+void MapRun::stop(bool ask) {
+    stopped_.store(true, std::memory_order_release);
+    if (ask) future_->state.request_stop();
+    for (MapTask& task : tasks_) {
+        if (shared_->threads->remove(task)) release(task);
+    }
+    end_if_idle();
+}
+
+void MapRun::abandon() {
+    abandoned_.store(true, std::memory_order_seq_cst);
+    for (std::uint64_t i = 0; i < capacity_; ++i) {
+        Word word = slots_[i].load(std::memory_order_acquire);
+        if ((word & kTagMask) == 0) continue;
+        if (slots_[i].compare_exchange_strong(word, 0, std::memory_order_acq_rel)) Py_XDECREF(object_in(word));
+    }
+    finish_input();
+    if (is_over()) report_unseen();
+}
+
+void MapRun::break_off(PyObject* error) {
+    {
+        const std::lock_guard lock(mutex_);
+        if (broken_ == nullptr) broken_ = Py_NewRef(error);
+    }
+    stop(true);
+}
+
+void MapRun::break_off_after_fork(PyObject* error) {
+    for (MapTask& task : tasks_) {
+        if (task.worker == nullptr || task.worker == current_worker()) continue;
+        task.worker = nullptr;
+        release(task);
+    }
+    break_off(error);
+}
+
+// The map is over when nothing of it runs and nothing will.
+void MapRun::end_if_idle() {
+    const std::shared_ptr<MapRun> keep = shared_from_this();
+    PoolObject* pool = nullptr;
+    PyObject* function = nullptr;
+    PyObject* context = nullptr;
+    const bool stopping = is_stopping();
+    {
+        const std::lock_guard lock(mutex_);
+        if (ended_ || busy_.load(std::memory_order_relaxed) != 0) return;
+        if (!stopping && (!input_done_ || finished() != added())) return;
+        ended_ = true;
+        pool = std::exchange(pool_, nullptr);
+        function = std::exchange(function_, nullptr);
+        context = std::exchange(context_, nullptr);
+    }
+    {
+        const std::lock_guard lock(shared_->mutex);
+        std::erase(shared_->maps, keep);
+    }
+    shared_->active.fetch_sub(static_cast<std::int64_t>(claims_.available() - finished()), std::memory_order_relaxed);
+    over_.store(true, std::memory_order_seq_cst);
+    notify();
+    if (stopping) {
+        end_cancelled(future_);
+    } else {
+        set_result(future_, Py_NewRef(Py_None));
+    }
+    for (std::uint64_t i = 0; finished() != added() && i < capacity_; ++i) {  // arguments that were not used
+        Word word = slots_[i].load(std::memory_order_acquire);
+        if (word == 0 || (word & kTagMask) != 0) continue;
+        if (slots_[i].compare_exchange_strong(word, 0, std::memory_order_acq_rel)) Py_DECREF(object_in(word));
+    }
+    Py_DECREF(function);
+    Py_XDECREF(context);
+    Py_DECREF(reinterpret_cast<PyObject*>(pool));
+    if (abandoned_.load(std::memory_order_acquire)) report_unseen();
+}
+
+// A failure that nobody has looked at, and nobody will.
+void MapRun::report_unseen() {
+    PyObject* failure = first_failure_.load(std::memory_order_acquire);
+    if (failure == nullptr || stopped_.load(std::memory_order_acquire) || is_finalizing()) return;
+    if (failure_seen_.exchange(true, std::memory_order_acq_rel)) return;
+    const SavedError saved;
+    const PyRef reported =
+        PyRef::steal(PyObject_CallOneArg(module_state().report_unretrieved, PyTuple_GET_ITEM(failure, 0)));
+    if (!reported) PyErr_WriteUnraisable(nullptr);
+}
+
+int MapRun::traverse(visitproc visit, void* arg) const {
+    if (busy_.load(std::memory_order_acquire) != 0) return 0;
+    for (std::uint64_t i = 0; i < capacity_; ++i) {
+        PyObject* object = object_in(slots_[i].load(std::memory_order_acquire));
+        Py_VISIT(object);
+    }
+    Py_VISIT(reinterpret_cast<PyObject*>(pool_));
+    Py_VISIT(function_);
+    Py_VISIT(context_);
+    Py_VISIT(first_failure_.load(std::memory_order_acquire));
+    return 0;
+}
+
+}  // namespace pyferris::python

@@ -1,0 +1,179 @@
+// The run of one map in a pool: its items, their results, and the tasks by which workers go through them.
+//
+// No future an item: an item is one word, its slot. It holds the argument, then nothing while the item runs, then the
+// result or the failure, until the reader takes it.
+//
+//   argument --run--> (empty) --settle--> result | failure | cancelled --take--> (empty)
+//
+// Each worker has a lane (item_claims.hpp) with a task of its own, which runs items for 200 µs at most and then goes to
+// the back of the pool's queue. A map is over when its items have all run, or when it was stopped and no lane runs any
+// more. One future stands for the whole: it is what `current_future()` gives inside an item, and its request to stop
+// stops the map.
+//
+// Ownership: the MapObject that its user reads and every queued or running task share the MapRun; the pool's list of
+// maps does until it is over. It holds the pool until then. Python objects are dropped by attached threads only.
+//
+// Readers that must wait leave a promise (a bare SafeFuture) with the index they wait for; a worker completes it at
+// the end of the run that settled that item.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "pool_object.hpp"
+#include "pyferris/item_claims.hpp"
+
+namespace pyferris::python {
+
+class MapRun;
+
+/// The task of one lane.
+class MapTask final : public PyTask {
+  public:
+    MapTask() : PyTask(Kind::map) {}
+
+  private:
+    friend class MapRun;
+    std::shared_ptr<MapRun> map;       // while it is queued or runs
+    const PyWorker* worker = nullptr;  // that runs it
+    std::size_t lane = 0;
+    bool used = false;
+};
+
+struct MapOptions {
+    bool single = true;  // an item is the only argument itself, else a tuple of arguments
+    bool return_exceptions = false;
+    bool fail_fast = false;       // the first failure stops the map
+    std::uint32_t chunksize = 0;  // items a run, exactly; 0: by cost
+    std::uint64_t capacity = 0;   // items that are queued, running or unread at most
+};
+
+class MapRun final : public std::enable_shared_from_this<MapRun> {
+  public:
+    static constexpr std::uint64_t kAll = ItemClaims::kNone - 1;  // as the index of a reader that waits for every item
+
+    // All of these: attached, any thread, no lock held, unless they say more.
+
+    /// Takes over the references to `function`, `context` (or null) and `future`, which is claimed.
+    MapRun(PoolObject* pool, PyObject* function, PyObject* context, FutureObject* future, const MapOptions& options);
+    ~MapRun();
+    MapRun(const MapRun&) = delete;
+    MapRun& operator=(const MapRun&) = delete;
+
+    /// The reader's: true if `count` more items have slots to go to, `read` items having been taken.
+    bool has_room(std::uint64_t read, std::uint64_t count) const noexcept;
+    /// The reader's: adds an item, whose reference is taken over. It does not run before `launch`.
+    void put(PyObject* item) noexcept;
+    /// The reader's: has run what was put since the last time. False with an error set: the pool is closed, or has no
+    /// thread; what has not settled gives that error from then on.
+    bool launch();
+    /// The reader's: no more items will come.
+    void finish_input();
+
+    /// Item `index` has settled; kAll: all have, or one failed and that ends the map.
+    bool is_ready(std::uint64_t index) const noexcept;
+    /// Nothing of it runs any more, or will.
+    bool is_over() const noexcept { return over_.load(std::memory_order_acquire); }
+    /// What a settled item gave: a new reference, or null with its error raised. `take`: and empties its slot.
+    PyObject* outcome(std::uint64_t index, bool take);
+    /// Raises why an item that has not settled never will: CancelledError, or what broke the pool.
+    void raise_unsettled();
+    /// Raises the failure that came first in time, if there is one: then true.
+    bool raise_first_failure();
+    /// A new reference to a future that is done when `is_ready(index)` or the map is over. Null with an error set.
+    PyObject* promise(std::uint64_t index);
+    /// The reader waits for `promise` no longer.
+    void forget(PyObject* promise);
+    /// On a worker of the pool: runs items here until `index` is ready or none is left.
+    void help(std::uint64_t index);
+
+    /// No more items start. `ask`: those that run are asked to stop.
+    void stop(bool ask);
+    /// From now on the first failure stops the map.
+    void fail_fast() noexcept { fail_fast_.store(true, std::memory_order_release); }
+    /// Nobody will read: results are dropped as they come, and a failure is reported.
+    void abandon();
+    /// The pool broke; what has not settled gives `error`.
+    void break_off(PyObject* error);
+    /// The same in a forked child, where the parent's workers do not exist.
+    void break_off_after_fork(PyObject* error);
+
+    bool is_inline() const noexcept { return shared_->threads == nullptr; }
+    bool is_worker() const noexcept { return shared_->threads != nullptr && shared_->threads->is_current(); }
+    std::uint64_t added() const noexcept { return added_.load(std::memory_order_acquire); }
+    /// Runs so far, and lanes that had any.
+    std::uint64_t runs() const noexcept { return runs_.load(std::memory_order_relaxed); }
+    std::uint64_t lanes() const noexcept { return lanes_used_.load(std::memory_order_relaxed); }
+    std::uint64_t finished() const noexcept { return finished_.load(std::memory_order_acquire); }
+    FutureObject* future() const noexcept { return future_; }
+
+    /// A worker runs the task that it took from the queue, or whoever else took it gives it back unrun.
+    static void run(MapTask& task, const PyWorker& worker);
+    static void release(MapTask& task);
+    static const std::shared_ptr<MapRun>& of(const MapTask& task) noexcept { return task.map; }
+
+    /// For the collector: what only the reader can reach.
+    int traverse(visitproc visit, void* arg) const;
+
+  private:
+    struct Reader {
+        std::uint64_t index;
+        FutureObject* promise;  // strong
+    };
+    using Word = std::uintptr_t;                                  // of a slot: a pointer and a tag
+    static constexpr std::uint64_t kAny = ItemClaims::kNone - 2;  // as `wanted_`: several readers wait
+
+    std::atomic<Word>& slot(std::uint64_t index) const noexcept {
+        return slots_[index < capacity_ ? index : index % capacity_];
+    }
+    bool is_stopping() const noexcept {
+        return stopped_.load(std::memory_order_acquire) || future_->state.stop_requested();
+    }
+    bool run_lane(MapTask& task);
+    void run_item(std::uint64_t index);
+    void fail(std::uint64_t index, PyObject* error);
+    void settle(std::uint64_t index, Word word);
+    void count_finished(std::uint64_t count);
+    void find_wanted() noexcept;
+    void notify();
+    bool retire(MapTask& task, bool unrun);
+    void end_if_idle();
+    void report_unseen();
+
+    const std::shared_ptr<PoolShared> shared_;
+    const bool single_;
+    const bool return_exceptions_;
+    const std::uint64_t capacity_;
+    FutureObject* const future_;
+    const std::unique_ptr<std::atomic<Word>[]> slots_;
+    ItemClaims claims_;
+    std::vector<MapTask> tasks_;  // one a lane
+
+    // Dropped when the map is over.
+    PoolObject* pool_;
+    PyObject* function_;
+    PyObject* context_;
+
+    std::atomic<std::uint64_t> added_{0};
+    std::atomic<std::uint64_t> finished_{0};
+    std::atomic<std::uint64_t> runs_{0};
+    std::atomic<std::uint64_t> lanes_used_{0};
+    std::atomic<std::uint64_t> wanted_{ItemClaims::kNone};  // the item that the reader waits for
+    std::atomic<PyObject*> first_failure_{nullptr};         // strong: (exception, traceback)
+    std::atomic<bool> failure_seen_{false};
+    std::atomic<bool> fail_fast_;
+    std::atomic<bool> stopped_{false};
+    std::atomic<bool> abandoned_{false};
+    std::atomic<bool> over_{false};
+    std::atomic<std::size_t> busy_{0};  // tasks that are queued or run, and helpers; changed under the mutex
+
+    std::mutex mutex_;  // guards all below; no Python under it
+    bool input_done_ = false;
+    bool ended_ = false;
+    PyObject* broken_ = nullptr;  // strong: the error of what has not settled
+    std::vector<Reader> readers_;
+};
+
+}  // namespace pyferris::python

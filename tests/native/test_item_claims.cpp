@@ -1,0 +1,173 @@
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include "pyferris/item_claims.hpp"
+
+namespace pyferris {
+namespace {
+
+std::vector<std::uint64_t> drain(ItemClaims& claims, std::size_t lane) {
+    std::vector<std::uint64_t> items;
+    for (std::uint64_t item = claims.next(lane); item != ItemClaims::kNone; item = claims.next(lane)) {
+        items.push_back(item);
+    }
+    return items;
+}
+
+using Items = std::vector<std::uint64_t>;
+
+TEST(ItemClaims, OneItemUntilTheCostIsKnown) {
+    ItemClaims claims(1, 0);
+    claims.add(1'000);
+    ASSERT_TRUE(claims.begin(0));
+    EXPECT_EQ(drain(claims, 0), Items{0});
+    claims.measured(10'000, 1);  // 10 us each: 20 of them take 200 us
+    ASSERT_TRUE(claims.begin(0));
+    EXPECT_EQ(drain(claims, 0).size(), 20U);
+    claims.measured(1'000'000'000, 1);
+    ASSERT_TRUE(claims.begin(0));
+    EXPECT_EQ(drain(claims, 0), Items{21});
+}
+
+TEST(ItemClaims, NothingToRun) {
+    ItemClaims claims(2, 0);
+    EXPECT_FALSE(claims.begin(0));
+    EXPECT_FALSE(claims.has_more(0));
+    EXPECT_EQ(claims.next(0), ItemClaims::kNone);
+    EXPECT_EQ(claims.take_one(), ItemClaims::kNone);
+    claims.add(1);
+    EXPECT_TRUE(claims.has_more(1));
+    EXPECT_TRUE(claims.begin(1));
+    EXPECT_EQ(drain(claims, 1), Items{0});
+    EXPECT_FALSE(claims.has_more(1));
+    EXPECT_FALSE(claims.begin(0));
+}
+
+TEST(ItemClaims, ARunThatWasBegunGoesOn) {
+    ItemClaims claims(1, 0);
+    claims.add(100);
+    claims.measured(1'000, 1);
+    ASSERT_TRUE(claims.begin(0));
+    EXPECT_EQ(claims.next(0), 0U);
+    ASSERT_TRUE(claims.begin(0));  // not a new one
+    EXPECT_EQ(claims.next(0), 1U);
+}
+
+TEST(ItemClaims, AnIdleLaneStealsTheSecondHalf) {
+    ItemClaims claims(3, 0);
+    claims.add(100);
+    claims.measured(1, 1);
+    ASSERT_TRUE(claims.begin(0));
+    EXPECT_EQ(claims.next(0), 0U);  // 99 are left
+    EXPECT_TRUE(claims.has_more(1));
+    ASSERT_TRUE(claims.begin(1));
+    EXPECT_EQ(claims.next(1), 50U);
+    ASSERT_TRUE(claims.begin(2));  // of the 49 that the first has left
+    EXPECT_EQ(drain(claims, 2).front(), 25U);
+    EXPECT_EQ(drain(claims, 0).back(), 24U);
+    EXPECT_EQ(drain(claims, 1).back(), 99U);
+}
+
+TEST(ItemClaims, TheLastItemCanBeStolen) {
+    ItemClaims claims(2, 0);
+    claims.add(2);
+    claims.measured(1, 1);
+    ASSERT_TRUE(claims.begin(0));
+    EXPECT_EQ(claims.next(0), 0U);
+    ASSERT_TRUE(claims.begin(1));
+    EXPECT_EQ(drain(claims, 1), Items{1});
+    EXPECT_EQ(claims.next(0), ItemClaims::kNone);
+}
+
+TEST(ItemClaims, SomebodyWithoutALaneTakesNewItemsFirstThenTheEndsOfRuns) {
+    ItemClaims claims(1, 0);
+    claims.add(4);
+    claims.measured(ItemClaims::kLongestRunNs / 3, 1);
+    ASSERT_TRUE(claims.begin(0));
+    EXPECT_EQ(claims.take_one(), 3U);
+    EXPECT_EQ(claims.take_one(), 2U);
+    EXPECT_EQ(claims.next(0), 0U);
+    EXPECT_EQ(claims.take_one(), 1U);
+    EXPECT_EQ(claims.take_one(), ItemClaims::kNone);
+    EXPECT_EQ(claims.next(0), ItemClaims::kNone);
+}
+
+TEST(ItemClaims, ExactRunsAreWholeAndNotStolen) {
+    ItemClaims claims(2, 4);
+    claims.add(6);
+    ASSERT_TRUE(claims.begin(0));
+    claims.measured(1, 1);
+    EXPECT_EQ(claims.next(0), 0U);
+    ASSERT_TRUE(claims.begin(1));
+    EXPECT_EQ(drain(claims, 1), (Items{4, 5}));
+    EXPECT_FALSE(claims.begin(1));
+    EXPECT_FALSE(claims.has_more(1));
+    EXPECT_EQ(claims.take_one(), ItemClaims::kNone);
+    EXPECT_EQ(drain(claims, 0), (Items{1, 2, 3}));
+}
+
+TEST(ItemClaims, TheClockIsLookedAtOftenWhereItemsAreDear) {
+    ItemClaims claims(1, 0);
+    EXPECT_EQ(claims.stride(), 1U);
+    claims.measured(50, 1);
+    EXPECT_GT(claims.stride(), 1U);
+    claims.measured(5'000, 1);
+    EXPECT_EQ(claims.stride(), 1U);
+}
+
+TEST(ItemClaims, IndexesGoOnBeyondThirtyTwoBits) {
+    // Half a billion items at a time are claimed; of each run the first is taken and the rest given up.
+    constexpr std::uint32_t kSize = 1U << 29;
+    ItemClaims claims(1, kSize);
+    for (std::uint64_t first = 0; first < 10ULL * kSize; first += kSize) {
+        claims.add(kSize);
+        ASSERT_TRUE(claims.begin(0));
+        ASSERT_EQ(claims.next(0), first);
+        claims.give_up(0);
+    }
+    EXPECT_FALSE(claims.has_more(0));
+}
+
+// Lanes and one without a lane at once: each item exactly once.
+TEST(ItemClaims, EachItemExactlyOnceUnderContention) {
+    constexpr std::uint64_t kItems = 200'000;
+    constexpr std::size_t kLanes = 3;
+    for (const std::uint32_t exact : {0U, 7U}) {
+        ItemClaims claims(kLanes, exact);
+        std::vector<std::atomic<int>> ran(kItems);
+        std::atomic<std::uint64_t> count{0};
+        const auto run = [&](std::uint64_t item) {
+            ran[item].fetch_add(1);
+            count.fetch_add(1);
+        };
+        std::vector<std::thread> threads;
+        for (std::size_t lane = 0; lane < kLanes; ++lane) {
+            threads.emplace_back([&, lane] {
+                while (count.load() < kItems) {
+                    if (!claims.begin(lane)) continue;
+                    std::uint64_t taken = 0;
+                    for (std::uint64_t item = claims.next(lane); item != ItemClaims::kNone; item = claims.next(lane)) {
+                        run(item);
+                        if (++taken % 97 == 0) break;  // leaves the rest of its run to be stolen
+                    }
+                    claims.measured(100 * taken, taken);
+                }
+            });
+        }
+        threads.emplace_back([&] {
+            while (count.load() < kItems) {
+                const std::uint64_t item = claims.take_one();
+                if (item != ItemClaims::kNone) run(item);
+            }
+        });
+        for (std::uint64_t added = 0; added < kItems; added += 1'000) claims.add(1'000);
+        for (auto& thread : threads) thread.join();
+        for (std::uint64_t item = 0; item < kItems; ++item) ASSERT_EQ(ran[item].load(), 1) << item;
+    }
+}
+
+}  // namespace
+}  // namespace pyferris
