@@ -5,6 +5,7 @@
 #include "context_scope.hpp"
 #include "map_run.hpp"
 #include "py_compat.hpp"
+#include "pyferris/spin.hpp"
 
 namespace pyferris::python {
 
@@ -13,6 +14,7 @@ namespace {
 thread_local PyWorker* this_worker = nullptr;
 
 constexpr std::uint32_t kLookAfter = 64;             // calls between two looks at the clock
+constexpr std::uint64_t kHoldOffNs = 3'000;          // an event loop's way from a submit to its next wait
 constexpr std::uint64_t kLongestHoldNs = 5'000'000;  // as the interpreter's own switch interval
 
 }  // namespace
@@ -65,7 +67,14 @@ bool PyWorker::initialize() {
     return result != nullptr;
 }
 
+// Whoever submitted the task holds the GIL still, and is mostly about to wait, on this call or in its event loop. A
+// thread that asks for a GIL that is held sleeps, and is woken through the kernel; one that comes a moment later finds
+// it free.
 void PyWorker::attach() {
+#ifndef Py_GIL_DISABLED
+    const std::uint64_t released = gil_releases();
+    spin_until([released] { return gil_releases() != released; }, kHoldOffNs);
+#endif
     PyEval_RestoreThread(state_);
     attached_at_ = now_ns();
 }

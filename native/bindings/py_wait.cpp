@@ -34,6 +34,10 @@ struct ThreadParkerOwner {
 };
 }  // namespace
 
+namespace {
+std::atomic<std::uint64_t> releases{0};
+}
+
 ParkerLease::ParkerLease() {
     static thread_local const ThreadParkerOwner owner;
     own_ = thread_parker == nullptr || thread_parker->leased;  // null: the thread is ending
@@ -73,6 +77,7 @@ WaitResult wait_attached(Parker& parker, Deadline deadline) {
     for (;;) {
         // No RAII here: a thread that attaches while the interpreter ends never comes back from it.
         PyThreadState* self = PyEval_SaveThread();
+        releases.fetch_add(1, std::memory_order_relaxed);
         const ParkResult result = parker.park(deadline);
         PyEval_RestoreThread(self);
         if (result == ParkResult::woken) return WaitResult::woken;
@@ -80,6 +85,8 @@ WaitResult wait_attached(Parker& parker, Deadline deadline) {
         if (result == ParkResult::timed_out) return WaitResult::timed_out;
     }
 }
+
+std::uint64_t gil_releases() noexcept { return releases.load(std::memory_order_relaxed); }
 
 void consume_token(Parker& parker) {
     PyThreadState* self = PyEval_SaveThread();

@@ -43,6 +43,9 @@ enum class WaitResult : std::uint8_t { woken, timed_out, error };
 /// it waits in; if that fails, the token is owed: `consume_token`.
 WaitResult wait_attached(Parker& parker, Deadline deadline);
 
+/// How often a thread has let go of the GIL to wait in `wait_attached`. Any thread.
+std::uint64_t gil_releases() noexcept;
+
 /// Takes a token that is certain to come very soon. Attached before and after.
 void consume_token(Parker& parker);
 

@@ -21,11 +21,13 @@ inline void spin_pause() noexcept {
 #endif
 }
 
-/// Calls `ready` again and again, for `spin_ns` at most; true as soon as it returned true.
+/// Calls `ready` again and again, for `spin_ns` at most, or `longest_ns` where that is not 0; true as soon as it
+/// returned true. Not at all where `spin_ns` is 0.
 template <class Ready>
-bool spin_until(Ready ready) {
-    const std::uint64_t limit = spin_ns();
+bool spin_until(Ready ready, std::uint64_t longest_ns = 0) {
+    std::uint64_t limit = spin_ns();
     if (limit == 0) return false;
+    if (longest_ns != 0) limit = longest_ns;
     const Deadline until = deadline_after(limit);
     do {
         for (int i = 0; i < 16; ++i) {
