@@ -10,22 +10,6 @@ namespace pyferris::python {
 
 namespace {
 
-// The tags of a slot's word. Without one it is an argument, or nothing.
-constexpr std::uintptr_t kTagMask = 3;
-constexpr std::uintptr_t kResult = 1;
-constexpr std::uintptr_t kFailure = 2;    // (exception, traceback)
-constexpr std::uintptr_t kCancelled = 3;  // no object
-
-std::uintptr_t tagged(PyObject* object, std::uintptr_t tag) { return reinterpret_cast<std::uintptr_t>(object) | tag; }
-PyObject* object_in(std::uintptr_t word) { return reinterpret_cast<PyObject*>(word & ~kTagMask); }
-
-// Raises the exception of a failure as it was raised, whatever readers before have added to its traceback.
-void raise_failure(PyObject* failure) {
-    PyObject* error = PyTuple_GET_ITEM(failure, 0);
-    PyException_SetTraceback(error, PyTuple_GET_ITEM(failure, 1));
-    raise_taken(Py_NewRef(error));
-}
-
 // The error of a call that raised StopIteration, which an iterator would take for its end. Takes `error` over.
 PyObject* wrap_stop_iteration(PyObject* error) {
     PyErr_SetString(PyExc_RuntimeError, "the call raised StopIteration");
@@ -131,101 +115,6 @@ void MapRun::finish_input() {
         input_done_ = true;
     }
     end_if_idle();
-}
-
-bool MapRun::is_ready(std::uint64_t index) const noexcept {
-    if (index != kAll) return (slot(index).load(std::memory_order_acquire) & kTagMask) != 0;
-    if (finished() == added()) return true;
-    return fail_fast_.load(std::memory_order_acquire) && first_failure_.load(std::memory_order_acquire) != nullptr;
-}
-
-PyObject* MapRun::outcome(std::uint64_t index, bool take) {
-    std::atomic<Word>& word = slot(index);
-    const Word found = take ? word.exchange(0, std::memory_order_acq_rel) : word.load(std::memory_order_acquire);
-    PyObject* object = object_in(found);
-    if ((found & kTagMask) == kResult) return take ? object : Py_NewRef(object);
-    if ((found & kTagMask) == kCancelled) {
-        PyErr_SetNone(module_state().cf_cancelled_error);
-        return nullptr;
-    }
-    failure_seen_.store(true, std::memory_order_relaxed);
-    raise_failure(object);
-    if (take) {
-        const SavedError saved;
-        Py_DECREF(object);
-    }
-    return nullptr;
-}
-
-void MapRun::raise_unsettled() {
-    PyRef error;
-    {
-        const std::lock_guard lock(mutex_);
-        error = PyRef::share(broken_);
-    }
-    if (error) {
-        raise_taken(error.release());
-    } else {
-        PyErr_SetNone(module_state().cf_cancelled_error);
-    }
-}
-
-bool MapRun::raise_first_failure() {
-    PyObject* failure = first_failure_.load(std::memory_order_acquire);
-    if (failure == nullptr) return false;
-    failure_seen_.store(true, std::memory_order_relaxed);
-    raise_failure(failure);
-    return true;
-}
-
-PyObject* MapRun::promise(std::uint64_t index) {
-    FutureObject* promise = new_future();
-    if (promise == nullptr) return nullptr;
-    {
-        const std::lock_guard lock(mutex_);
-        readers_.push_back({index, as_future(Py_NewRef(as_object(promise)))});
-        find_wanted();
-    }
-    // Settled meanwhile: whoever did so may not have seen this reader.
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (is_over() || is_ready(index)) notify();
-    return as_object(promise);
-}
-
-void MapRun::forget(PyObject* promise) {
-    const std::lock_guard lock(mutex_);
-    for (auto reader = readers_.begin(); reader != readers_.end(); ++reader) {
-        if (as_object(reader->promise) != promise) continue;
-        readers_.erase(reader);
-        find_wanted();
-        Py_DECREF(promise);  // not the last: the caller has one
-        return;
-    }
-}
-
-// The mutex is held.
-void MapRun::find_wanted() noexcept {
-    std::uint64_t wanted = ItemClaims::kNone;
-    if (!readers_.empty()) wanted = readers_.size() == 1 ? readers_[0].index : kAny;
-    wanted_.store(wanted, std::memory_order_seq_cst);
-}
-
-// Completes the promises of readers whose item has settled.
-void MapRun::notify() {
-    std::vector<FutureObject*> ready;
-    {
-        const std::lock_guard lock(mutex_);
-        std::erase_if(readers_, [&](const Reader& reader) {
-            if (!is_over() && !is_ready(reader.index)) return false;
-            ready.push_back(reader.promise);
-            return true;
-        });
-        if (!ready.empty()) find_wanted();
-    }
-    for (FutureObject* promise : ready) {
-        set_result(promise, Py_NewRef(Py_None));
-        Py_DECREF(as_object(promise));
-    }
 }
 
 void MapRun::help(std::uint64_t index) {
@@ -458,17 +347,6 @@ void MapRun::end_if_idle() {
     Py_XDECREF(context);
     Py_DECREF(reinterpret_cast<PyObject*>(pool));
     if (abandoned_.load(std::memory_order_acquire)) report_unseen();
-}
-
-// A failure that nobody has looked at, and nobody will.
-void MapRun::report_unseen() {
-    PyObject* failure = first_failure_.load(std::memory_order_acquire);
-    if (failure == nullptr || stopped_.load(std::memory_order_acquire) || is_finalizing()) return;
-    if (failure_seen_.exchange(true, std::memory_order_acq_rel)) return;
-    const SavedError saved;
-    const PyRef reported =
-        PyRef::steal(PyObject_CallOneArg(module_state().report_unretrieved, PyTuple_GET_ITEM(failure, 0)));
-    if (!reported) PyErr_WriteUnraisable(nullptr);
 }
 
 int MapRun::traverse(visitproc visit, void* arg) const {

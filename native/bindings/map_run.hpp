@@ -122,7 +122,15 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
         std::uint64_t index;
         FutureObject* promise;  // strong
     };
-    using Word = std::uintptr_t;                                  // of a slot: a pointer and a tag
+    // A slot's word: a pointer and a tag. Without a tag it is an argument, or nothing.
+    using Word = std::uintptr_t;
+    static constexpr Word kTagMask = 3;
+    static constexpr Word kResult = 1;
+    static constexpr Word kFailure = 2;    // (exception, traceback)
+    static constexpr Word kCancelled = 3;  // no object
+    static Word tagged(PyObject* object, Word tag) noexcept { return reinterpret_cast<Word>(object) | tag; }
+    static PyObject* object_in(Word word) noexcept { return reinterpret_cast<PyObject*>(word & ~kTagMask); }
+
     static constexpr std::uint64_t kAny = ItemClaims::kNone - 2;  // as `wanted_`: several readers wait
 
     std::atomic<Word>& slot(std::uint64_t index) const noexcept {
