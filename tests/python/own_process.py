@@ -1,0 +1,47 @@
+"""Runs a program in a process of its own, with a time limit: for what could crash or hang the tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+
+LIMIT = 60  # seconds that a process may take; none needs more than a few
+
+START = """
+import asyncio, concurrent.futures, gc, os, signal, sys, threading, time, _thread
+import pyferris, pyferris.safe_thread
+from pyferris.errors import CallCancelled, PoolClosed
+from pyferris.future import SafeFuture, cancel_requested, check_cancelled, current_future, sleep
+from pyferris.thread_pool import SafeThreadPool
+
+def ctrl_c_in_next_line():
+    # One Ctrl-C when the main thread has been asleep in the kernel for a while, in the line after this call.
+    frame = sys._getframe(1)
+    line, asleep = frame.f_lineno + 1, 0
+    def press():
+        nonlocal asleep
+        while asleep < 20:
+            with open(f"/proc/self/task/{os.getpid()}/stat") as file:
+                state = file.read().rpartition(")")[2].split()[0]
+            asleep = asleep + 1 if state == "S" and frame.f_lineno == line else 0
+            time.sleep(0.001)
+        os.kill(os.getpid(), signal.SIGINT)
+    threading.Thread(target=press, daemon=True).start()
+"""
+
+
+def run(program: str, *, code: int = 0, error: str | None = "") -> str:
+    """The output of the program, which ends by itself, with that exit code, and writes that to stderr."""
+    done = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", START + textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    assert done.returncode == code, done
+    if error is not None:
+        assert done.stderr.strip() == error, done
+    return done.stdout.strip()

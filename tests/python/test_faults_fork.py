@@ -1,0 +1,116 @@
+"""The process forks while pools, threads and locks are in use."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from own_process import run
+
+FORK = """
+import warnings
+warnings.simplefilter("ignore")  # a fork with threads is what this is about
+
+def in_child(function):
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            signal.alarm(30)
+            function()
+            code = 0
+        except BaseException as error:
+            os.write(2, repr(error).encode())
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_fork_with_a_live_pool() -> None:
+    program = (
+        FORK
+        + """
+async def wait(future):
+    return await future
+
+pool = SafeThreadPool(2, "forked")
+asyncio.run(wait(pool.submit(int)))  # the loop's bridge is inherited as well
+gate, started = threading.Event(), threading.Event()
+def call():
+    started.set()
+    gate.wait()
+running, queued = pool.submit(call), [pool.submit(call), pool.submit(int, 3)]
+started.wait()
+
+def child():
+    assert pool.active_tasks == 0
+    for future in [running, *queued]:
+        try:
+            future.result(10)
+        except TimeoutError:
+            raise AssertionError("it would hang")
+        except Exception as error:
+            assert type(error).__name__ == "BrokenPool", repr(error)
+        else:
+            raise AssertionError("it has a result")
+    assert [pool.submit(int, n).result(10) for n in range(20)] == list(range(20))
+    assert asyncio.run(wait(pool.submit(int, 4))) == 4
+    assert in_child(lambda: pool.submit(int).result(10)) == 0
+    assert pool.shutdown(timeout=10)
+
+for _ in range(5):
+    assert in_child(child) == 0
+gate.set()
+assert queued[1].result(10) == 3
+print("end")
+"""
+    )
+    assert run_program(program) == "end"
+
+
+def run_program(program: str) -> str:
+    return run("\n" + program)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_fork_while_other_threads_use_the_pool() -> None:
+    program = (
+        FORK
+        + """
+pool = SafeThreadPool(2)
+over = threading.Event()
+def use():
+    while not over.is_set():
+        pool.submit(int).result()
+        with SafeThreadPool(1) as other:
+            other.submit(int)
+users = [threading.Thread(target=use) for _ in range(2)]
+for user in users:
+    user.start()
+codes = [in_child(lambda: pool.submit(int).result(10)) for _ in range(50)]
+over.set()
+for user in users:
+    user.join()
+print(set(codes))
+"""
+    )
+    assert run_program(program) == "{0}"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_fork_in_a_call_and_exit_of_the_child() -> None:
+    program = (
+        FORK
+        + """
+pool = SafeThreadPool(1)
+print(pool.submit(in_child, lambda: pool.submit(int).result(10)).result(40))
+child = os.fork()
+if child == 0:
+    pool.submit(int).result(10)
+    sys.exit(5)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    )
+    assert run_program(program) == "0\n5"
