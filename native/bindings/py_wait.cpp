@@ -1,5 +1,10 @@
 #include "py_wait.hpp"
 
+#ifdef __linux__
+#include <unistd.h>
+#endif
+
+#include <algorithm>
 #include <cmath>
 #include <new>
 
@@ -73,16 +78,37 @@ ParkResult PyParker::park(Deadline deadline) {
 
 void PyParker::unpark() noexcept { PyThread_release_lock(lock_); }
 
+namespace {
+
+// A signal that comes after the interpreter last looked for one and before the lock sleeps interrupts nothing. So the
+// thread that handles signals looks again, soon at first, then ever more seldom.
+constexpr std::uint64_t kFirstLookNs = 1'000'000;
+constexpr std::uint64_t kLastLookNs = 256'000'000;
+
+// The process's first thread, where that can be told; any other may be it elsewhere.
+bool handles_signals() {
+#ifdef __linux__
+    return gettid() == getpid();
+#else
+    return true;
+#endif
+}
+
+}  // namespace
+
 WaitResult wait_attached(Parker& parker, Deadline deadline) {
+    std::uint64_t look_ns = handles_signals() ? kFirstLookNs : 0;
     for (;;) {
+        const Deadline until = look_ns == 0 ? deadline : std::min(deadline, deadline_after(look_ns));
         // No RAII here: a thread that attaches while the interpreter ends never comes back from it.
         PyThreadState* self = PyEval_SaveThread();
         releases.fetch_add(1, std::memory_order_relaxed);
-        const ParkResult result = parker.park(deadline);
+        const ParkResult result = parker.park(until);
         PyEval_RestoreThread(self);
         if (result == ParkResult::woken) return WaitResult::woken;
         if (PyErr_CheckSignals() != 0) return WaitResult::error;
-        if (result == ParkResult::timed_out) return WaitResult::timed_out;
+        if (result == ParkResult::timed_out && until == deadline) return WaitResult::timed_out;
+        look_ns = std::min(look_ns * 4, kLastLookNs);
     }
 }
 

@@ -175,3 +175,23 @@ def test_a_handler_that_raises_loses_no_item() -> None:
         print(len(taken) + alarms >= 2000, len(set(taken)) == len(taken), taken == sorted(taken))
         """
     assert run(program) == "True True True"
+
+
+def test_a_signal_at_the_very_start_of_a_wait_is_heard() -> None:
+    """It comes after the interpreter last looked and before the thread sleeps: many moments are tried."""
+    program = """
+        class Alarm(Exception):
+            pass
+        def ring(*_):
+            raise Alarm
+        signal.signal(signal.SIGALRM, ring)
+        future, heard = SafeFuture(), 0
+        for number in range(400):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 1e-6 * (1 + number % 60))
+                future.result()
+            except Alarm:
+                heard += 1
+        print(heard)
+        """
+    assert run(program) == "400"
