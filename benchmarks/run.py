@@ -103,6 +103,10 @@ def synchronous(stdlib: ThreadPoolExecutor, ours: SafeThreadPool) -> None:
         lambda: check(list(map(identity, many)), many),
         lambda: check(list(ours.map(identity, many)), many),
     )
+    # A hundred times the calls, their cost per call compared: the figure is the small run's time over the large one's.
+    small = [timed(lambda: submit_all(ours, 10_000)) * 100 for _ in range(RUNS)]
+    large = [timed(lambda: submit_all(ours, 1_000_000)) for _ in range(3)]
+    record("1,000,000 submitted, then their results", "0.77x", "100 times 10,000", small, large)
     with SafeThreadPool(64) as wide:
         submit_all(wide)
         compare(
@@ -160,6 +164,16 @@ async def asynchronous(stdlib: ThreadPoolExecutor, ours: SafeThreadPool, loop_na
     )
     await pair("10,000 submitted, awaited in turn", "20x", "run_in_executor", await_in_turn, run_in_executor)
     await pair("10,000 through gather", "4x", "run_in_executor", gather, run_in_executor)
+    gathered: list[float] = []
+    mapped: list[float] = []
+    for _ in range(RUNS):
+        started = time.perf_counter()
+        await gather(run_in_executor, 10_000)
+        gathered.append((time.perf_counter() - started) * 10)
+        started = time.perf_counter()
+        check(await ours.map(identity, range(100_000)), list(range(100_000)))
+        mapped.append(time.perf_counter() - started)
+    record(f"awaited map of 100,000 items ({loop_name})", "60x", "gather, 10 times 10,000", gathered, mapped)
 
 
 def locked(lock: Any, count: int = 200_000) -> None:

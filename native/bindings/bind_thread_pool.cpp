@@ -176,6 +176,8 @@ PyObject* submit(PyObject* object, PyObject* const* args, Py_ssize_t count, PyOb
     FutureObject* future = new_future();
     if (future == nullptr) return nullptr;
     future->state.mark_as_call();
+    // While it is queued or runs the pool keeps it: no garbage. It is tracked when it ends, if it must be.
+    PyObject_GC_UnTrack(as_object(future));
     if (!fill_call(future, args, count, names)) {
         Py_DECREF(as_object(future));
         return nullptr;

@@ -34,6 +34,12 @@ void insist(PyObject* condition, const char* method) {
     }
 }
 
+// Calls are not tracked by the collector while their pool keeps them (bind_thread_pool.cpp), nor afterwards if what
+// they hold cannot be part of a cycle: a million of them would be looked at again and again.
+void track(FutureObject* self) {
+    if (PyObject_GC_IsTracked(as_object(self)) == 0) PyObject_GC_Track(as_object(self));
+}
+
 // The slow way of publishing: the condition is held, so that whoever reads the phase under it sees all or nothing.
 void publish_under_condition(FutureObject* self, FutureState::Phase phase, const char* tell) {
     PyObject* condition = condition_of(self);
@@ -75,6 +81,7 @@ bool complete(FutureObject* self, PyObject* value, bool failed) {
         return false;
     }
     self->value = value;
+    if (PyObject_IS_GC(value)) track(self);
     if (failed) {
         self->traceback = PyException_GetTraceback(value);
         self->state.mark_failed();
@@ -109,6 +116,7 @@ FutureObject* exchange_current_future(FutureObject* future) noexcept { return st
 Observers* observers_of(FutureObject* self) {
     Observers* found = self->observers.load(std::memory_order_acquire);
     if (found != nullptr) return found;
+    track(self);
     auto* made = new Observers();
     if (self->observers.compare_exchange_strong(found, made, std::memory_order_acq_rel)) return made;
     delete made;

@@ -13,8 +13,11 @@ namespace pyferris {
 namespace {
 
 // How long a worker without work looks before it parks: who awaits one call after another comes with the next after
-// one wake-up of its event loop, 15 to 30 us.
+// one wake-up of its event loop, 15 to 30 us. Where looking was in vain (nobody comes so soon, or the looking thread
+// keeps the core that the other needs) it is halved each time, down to nothing but a try now and then.
 constexpr std::uint64_t kSpinNs = 40'000;
+constexpr std::uint64_t kLeastSpinNs = 2'000;
+constexpr std::uint32_t kTryEvery = 16;
 
 struct Registry {
     std::mutex mutex;
@@ -78,7 +81,7 @@ std::shared_ptr<ThreadPool> ThreadPool::make(std::size_t max_workers, DriverFact
 }
 
 ThreadPool::ThreadPool(std::size_t max_workers, DriverFactory factory, std::size_t stack_size)
-    : max_workers_(max_workers), factory_(std::move(factory)), stack_size_(stack_size) {}
+    : max_workers_(max_workers), factory_(std::move(factory)), stack_size_(stack_size), spin_ns_(kSpinNs) {}
 
 ThreadPool::~ThreadPool() {
     {
@@ -287,13 +290,15 @@ Task* ThreadPool::next(Worker& self) {
         if (std::exchange(self.searching, false)) searching_ = false;
         task = queue_.pop_front();
         if (task != nullptr || closed_) break;
-        if (spin && spinning_ == 0) {  // one that looks is enough
+        if (spin && spinning_ == 0 && (spin_ns_ >= kLeastSpinNs || ++not_spun_ % kTryEvery == 0)) {
             spin = false;
-            ++spinning_;
+            ++spinning_;  // one that looks is enough
+            const std::uint64_t longest = spin_ns_ >= kLeastSpinNs ? spin_ns_ : kSpinNs;
             lock.unlock();
-            spin_until([this] { return queued_.load(std::memory_order_relaxed) != 0; }, kSpinNs);
+            const bool found = spin_until([this] { return queued_.load(std::memory_order_relaxed) != 0; }, longest);
             lock.lock();
             --spinning_;
+            spin_ns_ = found ? kSpinNs : spin_ns_ / 2;
             continue;
         }
         idle_.push_back(&self);

@@ -118,6 +118,8 @@ class ThreadPool : public std::enable_shared_from_this<ThreadPool> {
     std::vector<Worker*> idle_;     // parked, the one that parked last at the back
     std::size_t starting_ = 0;
     std::size_t spinning_ = 0;
+    std::uint64_t spin_ns_;  // how long the next one looks for work
+    std::uint32_t not_spun_ = 0;
     bool searching_ = false;  // one worker was woken and has not looked yet
     bool closed_ = false;
     std::size_t live_ = 0;
