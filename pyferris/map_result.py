@@ -176,11 +176,13 @@ def start_map(
         fn = functools.partial(_run_coroutine, pool, fn)
     single = len(iterables) == 1
     items: Iterable[Any] = iterables[0] if single else zip(*iterables, strict=False)
-    capacity = 0
-    if buffersize is None:
-        items = items if isinstance(items, (list, tuple, range)) else list(items)
-    else:
-        capacity = max(1, buffersize // chunksize) * chunksize
+    capacity = 0 if buffersize is None else max(1, buffersize // chunksize) * chunksize
+    show = None
+    if progress and buffersize is None:
+        items = known = list(items)
+        show = _show_progress(len(known))
+    elif progress:
+        show = _show_progress(None)
     result: MapResult[T] = MapResult()
     result._lazy = buffersize is not None
     result._watched = progress
@@ -194,6 +196,6 @@ def start_map(
         timeout,
         return_exceptions,
         fail_fast,
-        _show_progress(None if buffersize is not None else len(items)) if progress else None,  # type: ignore[arg-type]
+        show,
     )
     return result

@@ -2,6 +2,7 @@
 //
 // One reader at a time: its own fields are guarded by the GIL, or by a critical section where there is none. With a
 // bounded buffer the reader also takes the items from their source, as it goes.
+#include "context_scope.hpp"
 #include "map_run.hpp"
 #include "py_args.hpp"
 #include "py_compat.hpp"
@@ -24,8 +25,8 @@ struct MapObject {
     std::uint64_t step;     // items to take from the source at a time
     std::uint64_t shown;    // ns: the last look at the progress
     Deadline deadline;
-    char closed;
-    char read_out;  // the end was reached
+    bool closed;
+    bool read_out;  // the end was reached
     bool filling;   // somebody takes items from the source just now
 };
 
@@ -52,7 +53,7 @@ int traverse(PyObject* object, visitproc visit, void* arg) {
 void let_go(MapObject* self) {
     if (self->run == nullptr) return;
     const std::shared_ptr<MapRun> run = std::exchange(self->run, nullptr);
-    if (self->given != 0 && self->read_out == 0) run->stop(true);  // a loop was left
+    if (self->given != 0 && !self->read_out) run->stop(true);  // a loop was left
     run->abandon();
 }
 
@@ -92,8 +93,8 @@ bool show(MapObject* self, std::uint64_t count, bool all) {
 }
 
 void close_map(MapObject* self) {
-    if (self->closed != 0) return;
-    self->closed = 1;
+    if (self->closed) return;
+    self->closed = true;
     const SavedError saved;
     const PyRef source = PyRef::steal(std::exchange(self->source, nullptr));
     self->run->stop(true);
@@ -113,7 +114,7 @@ bool fill(MapObject* self) {
     bool ended = false;
     while (!ended && run.has_room(self->given, 1)) {
         PyObject* item = PyIter_Next(source.get());
-        if (item != nullptr && self->closed == 0) {
+        if (item != nullptr && !self->closed) {
             run.put(item);
             ++taken;
             continue;
@@ -164,15 +165,15 @@ bool wait(MapObject* self, std::uint64_t index) {
 }
 
 PyObject* iterate(PyObject* object) {
-    if (as_map(object)->read_out == 0) return Py_NewRef(object);
+    if (!as_map(object)->read_out) return Py_NewRef(object);
     PyErr_SetString(PyExc_RuntimeError, "this map was read to its end already; keep a list of it to read it again");
     return nullptr;
 }
 
 // The end was reached: null, with the error of the input or of the progress line, if there is one.
 PyObject* finish_reading(MapObject* self) {
-    self->read_out = 1;
-    if (self->closed == 0 && !show(self, self->run->finished(), true)) return nullptr;
+    self->read_out = true;
+    if (!self->closed && !show(self, self->run->finished(), true)) return nullptr;
     PyObject* error = std::exchange(self->input_error, nullptr);
     if (error != nullptr) raise_taken(error);
     return nullptr;
@@ -190,7 +191,7 @@ PyObject* next(PyObject* object) {
     const std::shared_ptr<MapRun> run = run_of(self);
     if (run == nullptr) return nullptr;
     for (;;) {
-        if (self->closed != 0) return finish_reading(self);
+        if (self->closed) return finish_reading(self);
         if (self->source != nullptr && !fill(self)) return nullptr;
         if (self->show != nullptr && now_ns() - self->shown > kShowEveryNs && !show(self, run->finished(), false)) {
             return nullptr;
@@ -252,11 +253,7 @@ PyObject* start(PyObject* object, PyObject* args) {
                             static_cast<unsigned long long>(ItemClaims::kMostItems), capacity);
     }
     PyObject* context = nullptr;
-    PyObject* mine = PyThreadState_Get()->context;
-    if (mine != nullptr && PyObject_Size(mine) != 0) {
-        context = PyContext_CopyCurrent();
-        if (context == nullptr) return nullptr;
-    }
+    if (!capture_context(&context)) return nullptr;
     FutureObject* future = new_future();
     if (future == nullptr) {
         Py_XDECREF(context);
@@ -354,11 +351,11 @@ PyObject* promise(PyObject* object, PyObject* all) {
     if (run == nullptr) return nullptr;
     if (everything != 0) {
         run->fail_fast();
-    } else if (self->closed == 0 && !fill(self)) {
+    } else if (!self->closed && !fill(self)) {
         return nullptr;
     }
     const std::uint64_t index = everything != 0 ? MapRun::kAll : self->given;
-    if (self->closed != 0 || run->is_over() || (everything == 0 && index >= run->added())) Py_RETURN_NONE;
+    if (self->closed || run->is_over() || (everything == 0 && index >= run->added())) Py_RETURN_NONE;
     if (run->is_worker()) run->help(index);
     if (run->is_ready(index)) Py_RETURN_NONE;
     return run->promise(index);

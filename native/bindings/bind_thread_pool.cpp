@@ -1,6 +1,7 @@
 // PoolCore: the Python face of PoolObject, base of the public SafeThreadPool.
 #include <algorithm>
 
+#include "context_scope.hpp"
 #include "map_run.hpp"
 #include "py_args.hpp"
 #include "py_compat.hpp"
@@ -126,20 +127,12 @@ bool is_coroutine_function(PyObject* function) {
     return yes;
 }
 
-// Contexts without variables need no copy: the call gets an empty one.
-bool take_context(FutureObject* future) {
-    PyObject* mine = PyThreadState_Get()->context;
-    if (mine == nullptr || PyObject_Size(mine) == 0) return true;
-    future->call.context = PyContext_CopyCurrent();
-    return future->call.context != nullptr;
-}
-
 bool fill_call(FutureObject* future, PyObject* const* args, Py_ssize_t count, PyObject* names) {
     future->call.function = Py_NewRef(args[0]);
     if (count == 2 && names == nullptr) {
         future->single = true;
         future->call.args = Py_NewRef(args[1]);
-        return take_context(future);
+        return capture_context(&future->call.context);
     }
     PyObject* tuple = PyTuple_New(count - 1);
     if (tuple == nullptr) return false;
@@ -152,7 +145,7 @@ bool fill_call(FutureObject* future, PyObject* const* args, Py_ssize_t count, Py
             if (PyDict_SetItem(future->call.kwargs, PyTuple_GET_ITEM(names, i), args[count + i]) != 0) return false;
         }
     }
-    return take_context(future);
+    return capture_context(&future->call.context);
 }
 
 PyObject* submit(PyObject* object, PyObject* const* args, Py_ssize_t count, PyObject* names) {
@@ -227,9 +220,7 @@ PyObject* stop_running(PyObject* object, PyObject* /*unused*/) {
     const std::shared_ptr<PoolShared> shared = as_pool(object)->shared;
     const std::lock_guard lock(shared->mutex);
     for (const PyWorker* worker : shared->workers) {
-        for (PyTask* task : worker->running()) {
-            if (task->kind == PyTask::Kind::call) future_of(static_cast<CallTask&>(*task))->state.request_stop();
-        }
+        for (FutureObject* future : worker->running()) future->state.request_stop();
     }
     for (const auto& map : shared->maps) map->future()->state.request_stop();
     Py_RETURN_NONE;
@@ -377,14 +368,9 @@ void lose_running(PoolShared& shared, PyObject* error) {
     std::vector<PyRef> lost;
     std::int64_t go_on = 0;
     for (const PyWorker* worker : shared.workers) {
-        for (PyTask* task : worker->running()) {
-            if (task->kind != PyTask::Kind::call) continue;
-            if (worker == here) {
-                ++go_on;
-            } else {
-                lost.push_back(PyRef::share(as_object(future_of(static_cast<CallTask&>(*task)))));
-            }
-        }
+        if (worker == here) go_on = static_cast<std::int64_t>(worker->running().size());
+        if (worker == here) continue;
+        for (FutureObject* future : worker->running()) lost.push_back(PyRef::share(as_object(future)));
     }
     const auto maps = shared.maps;
     for (const auto& map : maps) map->break_off_after_fork(error);

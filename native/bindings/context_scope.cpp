@@ -15,6 +15,14 @@ bool is_empty(PyObject* context) { return PyObject_Size(context) == 0; }
 
 }  // namespace
 
+bool capture_context(PyObject** base) {
+    *base = nullptr;
+    PyObject* mine = PyThreadState_Get()->context;
+    if (mine == nullptr || is_empty(mine)) return true;
+    *base = PyContext_CopyCurrent();
+    return *base != nullptr;
+}
+
 bool ContextScope::enter() {
     if (base_ != nullptr) {
         entered_ = PyContext_Copy(base_);

@@ -25,6 +25,10 @@ class ContextScope {
     PyObject* entered_ = nullptr;  // strong; no destructor: see thread_pool.cpp on frames that may be stopped
 };
 
+/// The current context, to run calls in copies of it: a new reference in `*base`, or null where it has no variables,
+/// which needs no copy. False with an error set. Attached.
+bool capture_context(PyObject** base);
+
 /// A thread that runs many calls keeps an empty context for the next one, from here to the end of the thread.
 void keep_spare_context();
 void drop_spare_context();  // attached

@@ -258,11 +258,7 @@ PyObject* outcome(FutureObject* self, bool awaited) {
     // As it was raised: each reader's frames are added to the call's own, not to those of the reader before.
     PyException_SetTraceback(exception, self->traceback != nullptr ? self->traceback : Py_None);
     if (awaited && PyErr_GivenExceptionMatches(exception, PyExc_StopIteration) != 0) {
-        PyErr_SetString(PyExc_RuntimeError, "the awaited call raised StopIteration");
-        PyObject* error = take_raised();
-        PyException_SetCause(error, Py_NewRef(exception));
-        PyException_SetContext(error, exception);
-        raise_taken(error);
+        raise_taken(wrap_stop_iteration(exception, "the awaited call raised StopIteration"));
         return nullptr;
     }
     raise_taken(exception);

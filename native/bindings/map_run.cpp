@@ -10,15 +10,6 @@ namespace pyferris::python {
 
 namespace {
 
-// The error of a call that raised StopIteration, which an iterator would take for its end. Takes `error` over.
-PyObject* wrap_stop_iteration(PyObject* error) {
-    PyErr_SetString(PyExc_RuntimeError, "the call raised StopIteration");
-    PyObject* wrapped = take_raised();
-    PyException_SetCause(wrapped, Py_NewRef(error));
-    PyException_SetContext(wrapped, error);
-    return wrapped;
-}
-
 void name_item(PyObject* error, std::uint64_t index) {
     const std::string text = "raised for item " + std::to_string(index) + " of the map";
     const PyRef noted = PyRef::steal(PyObject_CallMethod(error, "add_note", "s", text.c_str()));
@@ -214,7 +205,9 @@ void MapRun::fail(std::uint64_t index, PyObject* error) {
         settle(index, kCancelled);
         return;
     }
-    if (PyErr_GivenExceptionMatches(error, PyExc_StopIteration) != 0) error = wrap_stop_iteration(error);
+    if (PyErr_GivenExceptionMatches(error, PyExc_StopIteration) != 0) {
+        error = wrap_stop_iteration(error, "the call raised StopIteration");
+    }
     name_item(error, index);
     if (return_exceptions_ && PyErr_GivenExceptionMatches(error, PyExc_Exception) != 0) {
         settle(index, tagged(error, kResult));
@@ -233,8 +226,8 @@ void MapRun::fail(std::uint64_t index, PyObject* error) {
     const bool interrupted =
         is_inline() && PyErr_GivenExceptionMatches(PyTuple_GET_ITEM(failure, 0), PyExc_KeyboardInterrupt) != 0;
     settle(index, tagged(failure, kFailure));
-    if (interrupted) stop(true);  // the caller itself runs the items, and wants to stop
-    if (!fail_fast_.load(std::memory_order_acquire)) return;
+    // Where the caller itself runs the items, an interrupt is meant for the whole.
+    if (!interrupted && !fail_fast_.load(std::memory_order_acquire)) return;
     notify();
     stop(true);
 }

@@ -112,7 +112,6 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
     /// A worker runs the task that it took from the queue, or whoever else took it gives it back unrun.
     static void run(MapTask& task, const PyWorker& worker);
     static void release(MapTask& task);
-    static const std::shared_ptr<MapRun>& of(const MapTask& task) noexcept { return task.map; }
 
     /// For the collector: what only the reader can reach.
     int traverse(visitproc visit, void* arg) const;

@@ -81,12 +81,9 @@ void PyWorker::attach() {
 
 void PyWorker::run(Task& task) {
     auto& py_task = static_cast<PyTask&>(task);
-    enter(py_task);
     if (py_task.kind == PyTask::Kind::map) {
         since_look_ += kLookAfter;
-        const std::shared_ptr<MapRun> keep = MapRun::of(static_cast<MapTask&>(py_task));
         MapRun::run(static_cast<MapTask&>(py_task), *this);
-        leave();
     } else {
         ++since_look_;
         run_call(static_cast<CallTask&>(py_task));
@@ -96,19 +93,20 @@ void PyWorker::run(Task& task) {
 void PyWorker::run_call(CallTask& task) {
     FutureObject* future = future_of(task);
     if (future->state.claim()) {
+        enter(future);
         run_claimed(future);
+        leave();
         shared_->active.fetch_sub(1, std::memory_order_relaxed);
     }
-    leave();
     Py_DECREF(as_object(future));
 }
 
 // Others look at what runs with the mutex held; where there is a GIL, that keeps them away already.
-void PyWorker::enter(PyTask& task) {
+void PyWorker::enter(FutureObject* future) {
 #ifdef Py_GIL_DISABLED
     const std::lock_guard lock(shared_->mutex);
 #endif
-    running_.push_back(&task);
+    running_.push_back(future);
 }
 
 void PyWorker::leave() {

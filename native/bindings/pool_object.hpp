@@ -61,8 +61,9 @@ class PyWorker final : public WorkerDriver {
     void detach() override;
     void stop() override;
 
-    /// The tasks that it runs, each inside the one before. Read with the pool's mutex held, attached.
-    const std::vector<PyTask*>& running() const noexcept { return running_; }
+    /// The calls that it runs, each inside the one before; not those of maps. Read with the pool's mutex held,
+    /// attached.
+    const std::vector<FutureObject*>& running() const noexcept { return running_; }
     PyObject* thread() const noexcept { return thread_; }
     WakeBatch& batch() noexcept { return batch_; }
     /// While it delivers an outcome of its own: wake-ups can wait for the GIL to be free.
@@ -73,7 +74,7 @@ class PyWorker final : public WorkerDriver {
   private:
     bool initialize();
     void run_call(CallTask& task);
-    void enter(PyTask& task);
+    void enter(FutureObject* future);
     void leave();
     void wake_loops(bool attached);
     bool has_held_long();
@@ -84,7 +85,7 @@ class PyWorker final : public WorkerDriver {
     PyObject* initargs_;
     PyThreadState* state_ = nullptr;
     PyObject* thread_ = nullptr;  // the threading.Thread that stands for it
-    std::vector<PyTask*> running_;
+    std::vector<FutureObject*> running_;
     std::uint32_t since_look_ = 0;   // work done since the last look at the clock
     std::uint64_t attached_at_ = 0;  // ns
     WakeBatch batch_;

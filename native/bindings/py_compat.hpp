@@ -31,6 +31,16 @@ inline void raise_taken(PyObject* exception) {
 #endif
 }
 
+/// The error to raise for a call that raised StopIteration, where that would be taken for an end: a RuntimeError with
+/// it as its cause. Takes `error` over; a new reference.
+inline PyObject* wrap_stop_iteration(PyObject* error, const char* text) {
+    PyErr_SetString(PyExc_RuntimeError, text);
+    PyObject* wrapped = take_raised();
+    PyException_SetCause(wrapped, Py_NewRef(error));
+    PyException_SetContext(wrapped, error);
+    return wrapped;
+}
+
 /// Keeps an error that is set while other code runs that may clear it; puts it back at the end.
 class SavedError {
   public:

@@ -39,10 +39,6 @@ struct ThreadParkerOwner {
 };
 }  // namespace
 
-namespace {
-std::atomic<std::uint64_t> releases{0};
-}
-
 ParkerLease::ParkerLease() {
     static thread_local const ThreadParkerOwner owner;
     own_ = thread_parker == nullptr || thread_parker->leased;  // null: the thread is ending
@@ -79,6 +75,8 @@ ParkResult PyParker::park(Deadline deadline) {
 void PyParker::unpark() noexcept { PyThread_release_lock(lock_); }
 
 namespace {
+
+std::atomic<std::uint64_t> releases{0};  // see gil_releases
 
 // A signal that comes after the interpreter last looked for one and before the lock sleeps interrupts nothing. So the
 // thread that handles signals looks again, soon at first, then ever more seldom.

@@ -25,12 +25,16 @@ TEST(Mutex, OneHolderAtATime) {
     EXPECT_FALSE(mutex.unlock());
 }
 
-TEST(Mutex, UnlockingWakesTheOneThatWaitedLongest) {
+class MutexTest : public testing::Test {
+  protected:
     Mutex mutex;
     NativeParker first_parker;
     NativeParker second_parker;
-    WaitQueue::Node first(first_parker);
-    WaitQueue::Node second(second_parker);
+    WaitQueue::Node first{first_parker};
+    WaitQueue::Node second{second_parker};
+};
+
+TEST_F(MutexTest, UnlockingWakesTheOneThatWaitedLongest) {
     ASSERT_TRUE(mutex.try_lock());
     EXPECT_FALSE(mutex.lock_or_wait(first));
     EXPECT_FALSE(mutex.lock_or_wait(second));
@@ -42,27 +46,19 @@ TEST(Mutex, UnlockingWakesTheOneThatWaitedLongest) {
     EXPECT_EQ(second_parker.park(now_ns()), ParkResult::woken);
 }
 
-TEST(Mutex, AWokenWaiterThatFindsItTakenWaitsAgain) {
-    Mutex mutex;
-    NativeParker parker;
-    WaitQueue::Node node(parker);
+TEST_F(MutexTest, AWokenWaiterThatFindsItTakenWaitsAgain) {
     ASSERT_TRUE(mutex.try_lock());
-    ASSERT_FALSE(mutex.lock_or_wait(node));
+    ASSERT_FALSE(mutex.lock_or_wait(first));
     ASSERT_TRUE(mutex.unlock());
     ASSERT_TRUE(mutex.try_lock());  // somebody was quicker
-    EXPECT_EQ(parker.park(now_ns()), ParkResult::woken);
-    EXPECT_FALSE(mutex.lock_or_wait(node));
+    EXPECT_EQ(first_parker.park(now_ns()), ParkResult::woken);
+    EXPECT_FALSE(mutex.lock_or_wait(first));
     EXPECT_TRUE(mutex.unlock());
-    EXPECT_EQ(parker.park(now_ns()), ParkResult::woken);
-    EXPECT_TRUE(mutex.lock_or_wait(node));
+    EXPECT_EQ(first_parker.park(now_ns()), ParkResult::woken);
+    EXPECT_TRUE(mutex.lock_or_wait(first));
 }
 
-TEST(Mutex, WhoGivesUpAfterItsWakeUpPassesItOn) {
-    Mutex mutex;
-    NativeParker first_parker;
-    NativeParker second_parker;
-    WaitQueue::Node first(first_parker);
-    WaitQueue::Node second(second_parker);
+TEST_F(MutexTest, WhoGivesUpAfterItsWakeUpPassesItOn) {
     ASSERT_TRUE(mutex.try_lock());
     ASSERT_FALSE(mutex.lock_or_wait(first));
     ASSERT_FALSE(mutex.lock_or_wait(second));
@@ -73,15 +69,12 @@ TEST(Mutex, WhoGivesUpAfterItsWakeUpPassesItOn) {
     EXPECT_EQ(second_parker.park(now_ns()), ParkResult::woken);
 }
 
-TEST(Mutex, WhoGivesUpBeforeIsNotWoken) {
-    Mutex mutex;
-    NativeParker parker;
-    WaitQueue::Node node(parker);
+TEST_F(MutexTest, WhoGivesUpBeforeIsNotWoken) {
     ASSERT_TRUE(mutex.try_lock());
-    ASSERT_FALSE(mutex.lock_or_wait(node));
-    EXPECT_TRUE(mutex.leave(node));
+    ASSERT_FALSE(mutex.lock_or_wait(first));
+    EXPECT_TRUE(mutex.leave(first));
     EXPECT_TRUE(mutex.unlock());
-    EXPECT_EQ(parker.park(now_ns()), ParkResult::timed_out);
+    EXPECT_EQ(first_parker.park(now_ns()), ParkResult::timed_out);
 }
 
 TEST(Mutex, ExcludesUnderContention) {

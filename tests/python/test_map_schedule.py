@@ -42,9 +42,9 @@ class Boom(Exception):
 class Held:
     """A pool of one worker that is held in a call until ``free``."""
 
-    def __init__(self, workers: int = 1) -> None:
+    def __init__(self) -> None:
         self.gate = threading.Event()
-        self.pool = SafeThreadPool(workers)
+        self.pool = SafeThreadPool(1)
         started = threading.Event()
         self.first = self.pool.submit(lambda: (started.set(), self.gate.wait(LIMIT)))
         assert started.wait(LIMIT)

@@ -21,14 +21,12 @@ inline void spin_pause() noexcept {
 #endif
 }
 
-/// Calls `ready` again and again, for `spin_ns` at most, or `longest_ns` where that is not 0; true as soon as it
-/// returned true. Not at all where `spin_ns` is 0.
+/// Calls `ready` again and again, for `longest_ns` at most; true as soon as it returned true. Not at all where
+/// `spin_ns` is 0.
 template <class Ready>
-bool spin_until(Ready ready, std::uint64_t longest_ns = 0) {
-    std::uint64_t limit = spin_ns();
-    if (limit == 0) return false;
-    if (longest_ns != 0) limit = longest_ns;
-    const Deadline until = deadline_after(limit);
+bool spin_until(Ready ready, std::uint64_t longest_ns = spin_ns()) {
+    if (spin_ns() == 0) return false;
+    const Deadline until = deadline_after(longest_ns);
     do {
         for (int i = 0; i < 16; ++i) {
             if (ready()) return true;
