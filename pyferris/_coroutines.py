@@ -8,6 +8,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from . import _runtime
 from .errors import CallCancelled, PoolClosed
 from .future import SafeFuture
 
@@ -17,19 +18,27 @@ if TYPE_CHECKING:
 __all__ = ["CoroutineRunner"]
 
 _runners: weakref.WeakSet[CoroutineRunner] = weakref.WeakSet()
+# Of a forked child's parent: ending one here would be seen there, or be complained of.
+_lost: list[tuple[asyncio.AbstractEventLoop, dict[SafeFuture[Any], asyncio.Task[Any]]]] = []
 
 
 class CoroutineRunner:
     """One thread with one loop; runs coroutine functions as tasks. Any thread may call its methods."""
 
     def __init__(self, name: str, daemon: bool) -> None:
+        self._name = name
+        self._daemon = daemon
         self._lock = threading.Lock()
-        self._futures: set[SafeFuture[Any]] = set()  # guarded by _lock
         self._closed = False  # guarded by _lock
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=daemon)
-        self._tasks: dict[SafeFuture[Any], asyncio.Task[Any]] = {}  # the loop's thread only
+        self._begin()
         _runners.add(self)
+
+    def _begin(self) -> None:
+        self._futures: set[SafeFuture[Any]] = set()  # guarded by _lock
+        self._tasks: dict[SafeFuture[Any], asyncio.Task[Any]] = {}  # the loop's thread only
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name=self._name, daemon=self._daemon)
+        self._lost = False  # guarded by _lock: this is a forked child, the thread is its parent's
         self._thread.start()
 
     @property
@@ -44,6 +53,8 @@ class CoroutineRunner:
         with self._lock:
             if self._closed:
                 raise PoolClosed("cannot submit to this pool: it was shut down; make a new SafeThreadPool")
+            if self._lost:
+                self._begin()
             self._futures.add(future)
             self._loop.call_soon_threadsafe(self._start, future, fn, args, kwargs, context)
         return future
@@ -54,6 +65,8 @@ class CoroutineRunner:
             if self._closed:
                 return
             self._closed = True
+            if self._lost:
+                return
             self._loop.call_soon_threadsafe(self._stop_if_idle)
 
     def join(self, timeout: float | None = None) -> bool:
@@ -77,6 +90,22 @@ class CoroutineRunner:
         for runner in runners:
             if not runner._thread.daemon:
                 runner.join()
+
+    def _forked(self) -> None:
+        if self._thread is threading.current_thread():
+            return
+        self._lock = threading.Lock()  # the old one may be held by a thread of the parent
+        futures, self._futures = self._futures, set()
+        _lost.append((self._loop, self._tasks))
+        self._lost = True
+        for future in futures:
+            _runtime.lose(future, "this coroutine")
+
+    @staticmethod
+    def forked() -> None:
+        """In a forked child: what was running is lost; a new thread starts with the next coroutine."""
+        for runner in list(_runners):
+            runner._forked()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -129,3 +158,6 @@ class CoroutineRunner:
         task = self._tasks.get(future)
         if task is not None:
             task.cancel()
+
+
+_runtime.after_fork_in_child(CoroutineRunner.forked)

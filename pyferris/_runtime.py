@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import concurrent.futures
+import contextlib
 import inspect
 import logging
 import os
@@ -132,6 +133,26 @@ def _drain() -> None:
         function()
 
 
+_in_child: list[Callable[[], None]] = [_native.after_fork_in_child]
+
+
+def after_fork_in_child(function: Callable[[], None]) -> None:
+    """Have ``function`` called in a forked child, when futures can be used there."""
+    _in_child.append(function)
+
+
+def lose(future: SafeFuture[Any], what: str) -> None:
+    """In a forked child: end ``future``, unless it has ended."""
+    with contextlib.suppress(concurrent.futures.InvalidStateError):
+        future.set_exception(errors.BrokenPool(f"{what} was pending when the process forked: only the parent runs it"))
+    future.mark_retrieved()  # it is the parent's to report
+
+
+def _forked() -> None:
+    for function in _in_child:
+        function()
+
+
 def _install() -> None:
     _native.install(
         safe_future=SafeFuture,
@@ -167,7 +188,7 @@ def _install() -> None:
         os.register_at_fork(
             before=_native.before_fork,
             after_in_parent=_native.after_fork_in_parent,
-            after_in_child=_native.after_fork_in_child,
+            after_in_child=_forked,
         )
 
 

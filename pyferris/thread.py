@@ -6,7 +6,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from . import _native
+from . import _native, _runtime
 from .errors import CallCancelled
 from .future import SafeFuture
 from .isolation import Isolation, resolve_isolation
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["SafeThread"]
 
 T = TypeVar("T")
+
+_running: dict[SafeThread[Any], int] = {}  # by which thread each is run; 0 until it begins
 
 
 class SafeThread(threading.Thread, Generic[T]):
@@ -59,6 +61,7 @@ class SafeThread(threading.Thread, Generic[T]):
         # The instance's `run` hides the class's, so that what an overridden one returns is kept as well.
         self._body = self.run
         self.run = self._run_body  # type: ignore[method-assign]
+        _running[self] = 0
         if self._inline:
             self._started.set()  # type: ignore[attr-defined]
             self.run()
@@ -66,6 +69,7 @@ class SafeThread(threading.Thread, Generic[T]):
         try:
             super().start()
         except BaseException:
+            _running.pop(self, None)
             self._begun = False
             self._body = None
             del self.run
@@ -84,6 +88,13 @@ class SafeThread(threading.Thread, Generic[T]):
         body, self._body = self._body, None
         del self.run
         assert body is not None
+        _running[self] = threading.get_ident()
+        try:
+            self._complete(body)
+        finally:
+            _running.pop(self, None)
+
+    def _complete(self, body: Callable[[], Any]) -> None:
         future = self.future
         future.set_running_or_notify_cancel()
         try:
@@ -137,3 +148,14 @@ class SafeThread(threading.Thread, Generic[T]):
     def __await__(self) -> Generator[Any, None, T]:
         self._check_begun()
         return self.future.detach().__await__()
+
+
+def _forked() -> None:
+    """Only the thread that has forked runs on in the child."""
+    lost = [thread for thread, ident in _running.items() if ident != threading.get_ident()]
+    for thread in lost:
+        del _running[thread]
+        _runtime.lose(thread.future, thread.name)
+
+
+_runtime.after_fork_in_child(_forked)

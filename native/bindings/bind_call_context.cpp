@@ -2,14 +2,15 @@
 #include "future_object.hpp"
 #include "py_args.hpp"
 #include "py_compat.hpp"
+#include "pyferris/blocked_wait.hpp"
 
 namespace pyferris::python {
 
 namespace {
 
-class Sleeper final : public Continuation {
+class Sleeper final : public Continuation, private BlockedWait {
   public:
-    explicit Sleeper(Parker& parker) : Continuation(Kind::stopper), parker_(parker) {}
+    Sleeper(Parker& parker, FutureState& state) : Continuation(Kind::stopper), parker_(parker), state_(state) {}
     void notify() override {}
     void stop_requested() noexcept override {
         if (!woken_) parker_.unpark();
@@ -18,7 +19,10 @@ class Sleeper final : public Continuation {
     bool woken() const noexcept { return woken_; }
 
   private:
+    void forget() noexcept override { state_.remove(*this); }
+
     Parker& parker_;
+    FutureState& state_;
     bool woken_ = false;  // guarded by the future's stripe
 };
 
@@ -63,7 +67,7 @@ PyObject* sleep(PyObject* /*module*/, PyObject* seconds) {
     }
     if (future->state.stop_requested()) return raise_cancelled();
     const PyRef keep = PyRef::share(as_object(future));
-    Sleeper sleeper(*lease);
+    Sleeper sleeper(*lease, future->state);
     if (future->state.add(sleeper) == FutureState::AddResult::already_final) Py_RETURN_NONE;
     WaitResult result = WaitResult::woken;
     if (!future->state.stop_requested()) result = wait_attached(*lease, deadline);

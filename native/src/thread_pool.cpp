@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "pyferris/blocked_wait.hpp"
 #include "pyferris/future_state.hpp"
 #include "pyferris/spin.hpp"
 
@@ -331,16 +332,20 @@ void ThreadPool::before_fork() {
     registry().mutex.lock();
     for (ThreadPool* pool : registry().pools) pool->mutex_.lock();
     FutureState::lock_all_stripes();
+    BlockedWait::lock_all();
 }
 
 void ThreadPool::after_fork_in_parent() {
+    BlockedWait::unlock_all();
     FutureState::unlock_all_stripes();
     for (ThreadPool* pool : registry().pools) pool->mutex_.unlock();
     registry().mutex.unlock();
 }
 
 void ThreadPool::after_fork_in_child(const std::function<void(Task&)>& orphan) {
+    BlockedWait::unlock_all();
     FutureState::unlock_all_stripes();
+    BlockedWait::forget_lost_threads();
     std::vector<Task*> orphans;
     reaper().forget();
     for (ThreadPool* pool : registry().pools) {
@@ -355,6 +360,9 @@ void ThreadPool::after_fork_in_child(const std::function<void(Task&)>& orphan) {
             pool->live_ = 1;
         }
         pool->searching_ = false;
+        if (pool->live_ == 0) {  // for a signal handler that has forked in this thread's wait
+            while (WaitQueue::Node* joiner = pool->joiners_.take_one()) joiner->parker.unpark();
+        }
         for (auto& worker : pool->gone_) static_cast<void>(worker.release());
         pool->gone_.clear();
         pool->mutex_.unlock();

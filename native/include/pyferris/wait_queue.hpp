@@ -7,6 +7,7 @@
 // that it stands for is then this waiter's to pass on.
 #pragma once
 
+#include "pyferris/blocked_wait.hpp"
 #include "pyferris/parker.hpp"
 
 namespace pyferris {
@@ -14,15 +15,19 @@ namespace pyferris {
 class WaitQueue {
   public:
     /// One waiter; lives on the stack of the waiting thread.
-    struct Node {
-        explicit Node(Parker& parker_of_waiter) noexcept : parker(parker_of_waiter) {}
-        Node(const Node&) = delete;
-        Node& operator=(const Node&) = delete;
+    struct Node final : BlockedWait {
+        explicit Node(Parker& parker_of_waiter) : parker(parker_of_waiter) {}
 
         Parker& parker;
-        Node* prev = nullptr;  // guarded by the owner's mutex
+        WaitQueue* queue = nullptr;  // guarded by the owner's mutex, as is all below
+        Node* prev = nullptr;
         Node* next = nullptr;
         bool linked = false;
+
+      private:
+        void forget() noexcept override {
+            if (linked) queue->remove(*this);
+        }
     };
 
     WaitQueue() = default;
@@ -32,6 +37,7 @@ class WaitQueue {
     // All of these: the owner's mutex is held.
     bool empty() const noexcept { return first_ == nullptr; }
     void add(Node& node) noexcept {
+        node.queue = this;
         node.prev = last_;
         node.next = nullptr;
         (last_ != nullptr ? last_->next : first_) = &node;
