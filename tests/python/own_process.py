@@ -29,6 +29,21 @@ def ctrl_c_in_next_line():
             time.sleep(0.001)
         os.kill(os.getpid(), signal.SIGINT)
     threading.Thread(target=press, daemon=True).start()
+
+def asleep(count):
+    # Returns when so many threads other than the calling one have been asleep in the kernel for a while.
+    seen = 0
+    while seen < 5:
+        states = []
+        for name in os.listdir("/proc/self/task"):
+            if int(name) != threading.get_native_id():
+                try:
+                    with open(f"/proc/self/task/{name}/stat") as file:
+                        states.append(file.read().rpartition(")")[2].split()[0])
+                except (FileNotFoundError, ProcessLookupError):
+                    pass
+        seen = seen + 1 if states.count("S") >= count else 0
+        time.sleep(0.001)
 """
 
 
