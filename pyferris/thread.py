@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -102,10 +101,12 @@ class SafeThread(threading.Thread, Generic[T]):
         except CallCancelled:
             future._set_cancelled()
         except BaseException as error:
-            if not isinstance(error, SystemExit):
-                threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), self)))
-            future.set_exception(error)
-            future.mark_retrieved()
+            try:
+                if not isinstance(error, SystemExit):
+                    self._invoke_excepthook(self)  # type: ignore[attr-defined]  # reports a hook that raises
+            finally:
+                future.set_exception(error)
+                future.mark_retrieved()
         else:
             future.set_result(result)
 
