@@ -78,6 +78,22 @@ def test_ctrl_c_in_a_with_block_ends_the_program() -> None:
     assert run(program) == "True True"
 
 
+def test_a_condition_is_held_again_after_ctrl_c() -> None:
+    program = """
+        condition = pyferris.SafeCondition()
+        with condition:
+            try:
+                ctrl_c_in_next_line()
+                condition.wait()
+            except KeyboardInterrupt:
+                other = pyferris.SafeThread(target=condition.acquire, args=(False,))
+                other.start()
+                print(other.get_result())
+        print(condition.acquire(False))
+        """
+    assert run(program) == "False\nTrue"
+
+
 def test_a_signal_storm_loses_nothing() -> None:
     program = """
         hits = []
