@@ -3,6 +3,7 @@
 #include "context_scope.hpp"
 #include "pool_object.hpp"
 #include "py_compat.hpp"
+#include "pyferris/blocked_wait.hpp"
 
 namespace pyferris::python {
 
@@ -10,13 +11,16 @@ namespace {
 
 thread_local FutureObject* current = nullptr;
 
-class BlockedThread final : public Continuation {
+class BlockedThread final : public Continuation, private BlockedWait {
   public:
-    explicit BlockedThread(Parker& parker) : Continuation(Kind::waiter), parker_(parker) {}
+    BlockedThread(Parker& parker, FutureState& state) : Continuation(Kind::waiter), parker_(parker), state_(state) {}
     void notify() override { WakeBatch::wake(parker_); }
 
   private:
+    void forget() noexcept override { state_.remove(*this); }
+
     Parker& parker_;
+    FutureState& state_;
 };
 
 // Calls a method of the condition again until it succeeds, so that the future is never left half-way. What can come
@@ -274,7 +278,7 @@ int wait_final(FutureObject* self, Deadline deadline) {
     if (help_pool(self)) return 1;
     if (deadline <= now_ns()) return 0;
     const ParkerLease lease;
-    BlockedThread waiter(*lease);
+    BlockedThread waiter(*lease, self->state);
     if (self->state.add(waiter) == FutureState::AddResult::already_final) return 1;
     const WaitResult result = wait_attached(*lease, deadline);
     if (result == WaitResult::woken) return 1;

@@ -84,7 +84,7 @@ print("done")
 
 
 def test_a_map_ends_with_what_an_item_raised() -> None:
-    check(f"""
+    check("""
 with SafeThreadPool(2) as pool:
     for make in KINDS:
         wanted = make()
@@ -163,7 +163,8 @@ print("done")
 
 @pytest.mark.parametrize("where", ["on the worker", "at once", "on cancel", "of a promise"])
 def test_a_callback_that_raises_stops_no_other(where: str) -> None:
-    check(f"""
+    check(
+        f"""
 where = {where!r}
 with SafeThreadPool(1) as pool:
     for make in KINDS:
@@ -192,11 +193,14 @@ with SafeThreadPool(1) as pool:
         assert seen == [1, 2]
         assert pool.submit(int, 4).result(30) == 4
 print("done")
-""", error=None)
+""",
+        error=None,
+    )
 
 
 def test_a_thread_ends_with_what_its_target_raised() -> None:
-    check(f"""
+    check(
+        f"""
 hooked = []
 threading.excepthook = lambda args: hooked.append(args.exc_type)
 for make in KINDS:
@@ -217,11 +221,14 @@ for make in KINDS:
     assert type(thread.get_exception(30)) is ValueError
     thread.join()
 print("done")
-""", error=None)
+""",
+        error=None,
+    )
 
 
 def test_an_initializer_that_raises_loses_no_future() -> None:
-    check("""
+    check(
+        """
 for make in KINDS:
     pool = SafeThreadPool(2, initializer=throw, initargs=(make,))
     futures = []
@@ -234,12 +241,15 @@ for make in KINDS:
     assert futures and all(type(future.exception(0)) is pyferris.BrokenPool for future in futures)
     assert pool.shutdown(timeout=30)
 print("done", threading.active_count())
-""", "done 1")
+""",
+        "done 1",
+    )
 
 
 @pytest.mark.parametrize("size", [0, 256 * 1024, 64 * 1024 * 1024])
 def test_recursion_without_end_goes_into_the_future(size: int) -> None:
-    check(f"""
+    check(
+        f"""
 threading.stack_size({size})
 def deep(n):
     return deep(n + 1)
@@ -262,14 +272,17 @@ with SafeThreadPool(2) as pool:
         thread.start()
         assert type(thread.get_exception(50)) is RecursionError
     print(pool.submit(int, 6).result(30))
-""", "6")
+""",
+        "6",
+    )
 
 
 @pytest.mark.parametrize("size", [0, 1024 * 1024])
 @pytest.mark.parametrize("call", ["pool.submit(nest).result()", "list(pool.map(lambda _: nest(), [1]))"])
 def test_calls_that_wait_for_such_calls_without_end(size: int, call: str) -> None:
     """Each is run inside the one that waits for it; the stack does not end before the recursion does."""
-    check(f"""
+    check(
+        f"""
 threading.stack_size({size})
 def nest():
     return {call}
@@ -285,14 +298,19 @@ with SafeThreadPool(1) as pool:
     for _ in range(3):
         assert innermost(pool.submit(nest).exception(50))
     print(pool.submit(int, 6).result(30))
-""", "6")
+""",
+        "6",
+    )
 
 
 def test_two_hundred_nested_calls_fit_in_a_small_stack() -> None:
-    check("""
+    check(
+        """
 threading.stack_size(256 * 1024)
 def nest(depth):
     return pool.submit(nest, depth - 1).result() if depth else 7
 with SafeThreadPool(1) as pool:
     print(pool.submit(nest, 200).result(50))
-""", "7")
+""",
+        "7",
+    )

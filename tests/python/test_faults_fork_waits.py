@@ -61,6 +61,11 @@ WAITS = {
         "call.exception(20) is None or isinstance(call.exception(), pyferris.BrokenPool)",
         "gate.set()",
     ),
+    "promise": (
+        "promise = pyferris.SafeFuture()",
+        "promise.result(20) == 1",
+        "promise.set_result(1)",
+    ),
     "wait": (
         "gate = threading.Event(); call = pool.submit(gate.wait)",
         "len(concurrent.futures.wait([call], 20).done) == 1",
@@ -109,7 +114,7 @@ def child():
     mine = [pyferris.SafeThread(target=wait) for _ in range(3)]
     for thread in mine:
         thread.start()
-    if {what!r} in ("lock", "pop", "push", "join", "condition"):  # the others end with the fork
+    if {what!r} in ("lock", "pop", "push", "join", "condition", "promise"):  # the others end with the fork
         asleep(3)
     {wake}
     assert [thread.get_result(30) for thread in mine] == [True] * 3

@@ -54,8 +54,10 @@ ROUNDS = {
     ),
     "thread": (
         "",
-        "thread = pyferris.SafeThread(target=work, args=(n,)); thread.start(); thread.join(); "
-        "assert thread.get_result(0) == n",
+        (
+            "thread = pyferris.SafeThread(target=work, args=(n,)); thread.start(); thread.join(); "
+            "assert thread.get_result(0) == n"
+        ),
     ),
     "get_result": (
         "",
@@ -63,26 +65,40 @@ ROUNDS = {
     ),
     "lock": (
         "lock = pyferris.SafeLock()",
-        "assert lock.acquire(); pool.submit(lambda: (work(n), lock.release())); assert lock.acquire(timeout=30); "
-        "lock.release()",
+        (
+            "assert lock.acquire(); pool.submit(lambda: (work(n), lock.release())); assert lock.acquire(timeout=30); "
+            "lock.release()"
+        ),
     ),
     "rlock": (
-        "lock, taken = pyferris.SafeRLock(), pyferris.SafeQueue()\n"
-        "def hold(n):\n    with lock:\n        taken.push(n)\n        work(n)",
-        "held = pool.submit(hold, n); assert taken.pop() == n; assert lock.acquire(timeout=30); lock.release(); "
-        "held.result()",
+        (
+            "lock, taken = pyferris.SafeRLock(), pyferris.SafeQueue()\n"
+            "def hold(n):\n    with lock:\n        taken.push(n)\n        work(n)"
+        ),
+        (
+            "held = pool.submit(hold, n); assert taken.pop() == n; assert lock.acquire(timeout=30); lock.release(); "
+            "held.result()"
+        ),
     ),
     "condition": (
-        "condition, told = pyferris.SafeCondition(), []\n"
-        "def tell(n):\n    with condition:\n        told.append(n)\n        condition.notify()",
-        "condition.acquire(); pool.submit(tell, n); assert condition.wait(30); assert told.pop() == n; "
-        "condition.release()",
+        (
+            "condition, told = pyferris.SafeCondition(), []\n"
+            "def tell(n):\n    with condition:\n        told.append(n)\n        condition.notify()"
+        ),
+        (
+            "condition.acquire(); pool.submit(tell, n); assert condition.wait(30); assert told.pop() == n; "
+            "condition.release()"
+        ),
     ),
     "condition_of_threading": (
-        "condition, told = pyferris.SafeCondition(threading.Lock()), []\n"
-        "def tell(n):\n    with condition:\n        told.append(n)\n        condition.notify_all()",
-        "condition.acquire(); pool.submit(tell, n); assert condition.wait_for(lambda: told, 30); told.clear(); "
-        "condition.release()",
+        (
+            "condition, told = pyferris.SafeCondition(threading.Lock()), []\n"
+            "def tell(n):\n    with condition:\n        told.append(n)\n        condition.notify_all()"
+        ),
+        (
+            "condition.acquire(); pool.submit(tell, n); assert condition.wait_for(lambda: told, 30); told.clear(); "
+            "condition.release()"
+        ),
     ),
     "pop": (
         "queue = pyferris.SafeQueue()",
@@ -94,13 +110,17 @@ ROUNDS = {
     ),
     "join": (
         "queue = pyferris.SafeQueue()",
-        "queue.push(n); done = pool.submit(lambda: (work(n), queue.pop(), queue.task_done())); queue.join(); "
-        "assert queue.empty(); done.result()",
+        (
+            "queue.push(n); done = pool.submit(lambda: (work(n), queue.pop(), queue.task_done())); queue.join(); "
+            "assert queue.empty(); done.result()"
+        ),
     ),
     "iterate": (
         "",
-        "queue = pyferris.SafeQueue(); pool.submit(lambda: (work(n), queue.push(n), queue.close())); "
-        "assert list(queue) == [n]",
+        (
+            "queue = pyferris.SafeQueue(); pool.submit(lambda: (work(n), queue.push(n), queue.close())); "
+            "assert list(queue) == [n]"
+        ),
     ),
     "sleep": ("", "before = time.monotonic(); sleep(0.001); assert time.monotonic() - before >= 0.001"),
 }
