@@ -20,8 +20,21 @@ inline bool is_finalizing() {
 #endif
 }
 
+/// The thread state that the calling thread is attached with; null if it is not attached. Also right while the
+/// interpreter ends, and after it has ended, where `PyGILState_Check` says yes to everybody.
+inline PyThreadState* attached_state() {
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyThreadState_GetUnchecked();
+#elif PY_VERSION_HEX >= 0x030C0000
+    return _PyThreadState_UncheckedGet();
+#else
+    PyThreadState* holder = _PyThreadState_UncheckedGet();  // whoever has the GIL
+    return holder != nullptr && holder == PyGILState_GetThisThreadState() ? holder : nullptr;
+#endif
+}
+
 /// False on a thread that the ending interpreter stops: it is unwound while not attached, and must drop nothing.
-inline bool may_drop() { return !is_finalizing() || PyGILState_Check() != 0; }
+inline bool may_drop() { return !is_finalizing() || attached_state() != nullptr; }
 
 class PyRef {
   public:

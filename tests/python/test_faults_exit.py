@@ -168,7 +168,8 @@ def test_exit_with_computing_daemons_and_a_large_heap(kind: str) -> None:
     assert run(program) == "end"
 
 
-def test_exit_while_a_daemon_map_runs_and_is_read() -> None:
+@pytest.mark.parametrize("_again", range(8))  # the reader has to be stopped at a late moment of the exit
+def test_exit_while_a_daemon_map_runs_and_is_read(_again: int) -> None:
     program = """
         pool = SafeThreadPool(2, daemon=True)
         result = pool.map(lambda number: sum(range(1000)), range(10_000_000 // 10))
