@@ -220,6 +220,7 @@ while not answer:
     try:
         armed = True
         answer = {wait}
+        armed = False
     except Alarm:
         if alarms == 100:
             gate.set()
