@@ -297,7 +297,8 @@ PyObject* results(PyObject* object, PyObject* /*unused*/) {
     run->fail_fast();
     while (!run->is_ready(MapRun::kAll) && !run->is_over()) {
         if (wait(self, MapRun::kAll)) continue;
-        close_map(self);
+        // A signal handler's error ends the waiting only, which can be begun again.
+        if (now_ns() >= self->deadline) close_map(self);
         return nullptr;
     }
     if (run->raise_first_failure()) {
