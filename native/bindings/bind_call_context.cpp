@@ -37,13 +37,13 @@ PyObject* current_future_function(PyObject* /*module*/, PyObject* /*unused*/) {
 }
 
 PyObject* cancel_requested(PyObject* /*module*/, PyObject* /*unused*/) {
-    const FutureObject* future = current_future();
-    return PyBool_FromLong(future != nullptr && future->state.stop_requested());
+    const FutureState* state = current_state();
+    return PyBool_FromLong(state != nullptr && state->stop_requested());
 }
 
 PyObject* check_cancelled(PyObject* /*module*/, PyObject* /*unused*/) {
-    const FutureObject* future = current_future();
-    if (future != nullptr && future->state.stop_requested()) return raise_cancelled();
+    const FutureState* state = current_state();
+    if (state != nullptr && state->stop_requested()) return raise_cancelled();
     Py_RETURN_NONE;
 }
 
@@ -59,22 +59,23 @@ PyObject* sleep(PyObject* /*module*/, PyObject* seconds) {
         PyErr_Format(PyExc_ValueError, "sleep() takes a number of seconds of 0 or more, not %R", seconds);
         return nullptr;
     }
-    FutureObject* future = current_future();
+    FutureState* state = current_state();
     const ParkerLease lease;
-    if (future == nullptr) {
+    if (state == nullptr) {
         if (wait_attached(*lease, deadline) == WaitResult::error) return nullptr;
         Py_RETURN_NONE;
     }
-    if (future->state.stop_requested()) return raise_cancelled();
-    const PyRef keep = PyRef::share(as_object(future));
-    Sleeper sleeper(*lease, future->state);
-    if (future->state.add(sleeper) == FutureState::AddResult::already_final) Py_RETURN_NONE;
+    if (state->stop_requested()) return raise_cancelled();
+    // Where it is another interpreter's, the queue's reference keeps it.
+    const PyRef keep = PyRef::share(as_object(current_future()));
+    Sleeper sleeper(*lease, *state);
+    if (state->add(sleeper) == FutureState::AddResult::already_final) Py_RETURN_NONE;
     WaitResult result = WaitResult::woken;
-    if (!future->state.stop_requested()) result = wait_attached(*lease, deadline);
-    future->state.remove(sleeper);
+    if (!state->stop_requested()) result = wait_attached(*lease, deadline);
+    state->remove(sleeper);
     if (sleeper.woken() && result != WaitResult::woken) consume_token(*lease);
     if (result == WaitResult::error) return nullptr;
-    if (future->state.stop_requested()) return raise_cancelled();
+    if (state->stop_requested()) return raise_cancelled();
     Py_RETURN_NONE;
 }
 
@@ -101,6 +102,17 @@ PyMethodDef functions[] = {
 
 }  // namespace
 
-bool register_call_context(PyObject* module) { return PyModule_AddFunctions(module, functions) == 0; }
+PyDoc_STRVAR(cancelled_doc,
+             "Raised inside a call that was asked to stop; its future ends cancelled.\n\n"
+             "A BaseException, so that `except Exception` in the call does not eat it.");
+
+bool register_call_context(PyObject* module) {
+    PyObject*& type = module_state().call_cancelled;
+    if (type == nullptr) {
+        type = PyErr_NewExceptionWithDoc("pyferris.errors.CallCancelled", cancelled_doc, PyExc_BaseException, nullptr);
+    }
+    return type != nullptr && PyModule_AddObjectRef(module, "CallCancelled", type) == 0 &&
+           PyModule_AddFunctions(module, functions) == 0;
+}
 
 }  // namespace pyferris::python

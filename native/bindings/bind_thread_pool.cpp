@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "context_scope.hpp"
+#include "interpreter_worker.hpp"
 #include "map_run.hpp"
 #include "py_args.hpp"
 #include "py_compat.hpp"
@@ -67,6 +68,24 @@ PyObject* make(PyTypeObject* type, PyObject* /*args*/, PyObject* /*kwargs*/) {
     return reinterpret_cast<PyObject*>(self);
 }
 
+}  // namespace
+
+bool adopt(PyObject* object, const std::shared_ptr<PoolShared>& shared) {
+    PoolObject* self = as_pool(object);
+    if (self->shared != nullptr) {
+        PyErr_SetString(PyExc_RuntimeError, "this pool was made already: __init__ must not be called again");
+        return false;
+    }
+    self->shared = shared;
+    Registry& all = registry();
+    const std::lock_guard lock(all.mutex);
+    std::erase_if(all.pools, [](const auto& weak) { return weak.expired(); });
+    all.pools.emplace_back(shared);
+    return true;
+}
+
+namespace {
+
 // `_open(max_workers, prefix, initializer, initargs, inline, daemon, stack_size)`: the arguments are checked by the
 // public class.
 PyObject* open(PyObject* object, PyObject* args) {
@@ -80,10 +99,6 @@ PyObject* open(PyObject* object, PyObject* args) {
     int daemon = 0;
     if (PyArg_ParseTuple(args, "nsOO!ppn", &workers, &prefix, &initializer, &PyTuple_Type, &initargs, &is_inline,
                          &daemon, &stack_size) == 0) {
-        return nullptr;
-    }
-    if (self->shared != nullptr) {
-        PyErr_SetString(PyExc_RuntimeError, "this pool was made already: __init__ must not be called again");
         return nullptr;
     }
     auto shared = std::make_shared<PoolShared>();
@@ -102,11 +117,7 @@ PyObject* open(PyObject* object, PyObject* args) {
             },
             static_cast<std::size_t>(stack_size));
     }
-    self->shared = shared;
-    Registry& all = registry();
-    const std::lock_guard lock(all.mutex);
-    std::erase_if(all.pools, [](const auto& weak) { return weak.expired(); });
-    all.pools.emplace_back(shared);
+    if (!adopt(object, shared)) return nullptr;
     Py_RETURN_NONE;
 }
 
@@ -166,6 +177,7 @@ PyObject* submit(PyObject* object, PyObject* const* args, Py_ssize_t count, PyOb
         const PyRef method = PyRef::steal(PyObject_GetAttrString(object, "_submit_coroutine"));
         return method ? PyObject_Vectorcall(method.get(), args, static_cast<std::size_t>(count), names) : nullptr;
     }
+    if (shared.isolated != nullptr) return submit_isolated(self, args, count, names);
     FutureObject* future = new_future();
     if (future == nullptr) return nullptr;
     future->state.mark_as_call();
@@ -218,6 +230,7 @@ PyObject* cancel_queued(PyObject* object, PyObject* /*unused*/) {
 
 PyObject* stop_running(PyObject* object, PyObject* /*unused*/) {
     const std::shared_ptr<PoolShared> shared = as_pool(object)->shared;
+    if (shared->isolated != nullptr) interrupt_all(*shared);
     const std::lock_guard lock(shared->mutex);
     for (const PyWorker* worker : shared->workers) {
         for (FutureObject* future : worker->running()) future->state.request_stop();
@@ -332,9 +345,11 @@ PyType_Spec spec = {"pyferris._native.PoolCore", sizeof(PoolObject), 0,
 
 // --- the whole process: exit and fork
 
-// Ends every pool of this interpreter: waits for what is queued, except in daemon pools.
+// Ends every pool of this interpreter: waits for what is queued, except in daemon pools. False if an isolated call of
+// one could not be stopped.
 PyObject* drain_pools(PyObject* /*module*/, PyObject* /*unused*/) {
-    const auto pools = all_pools();
+    auto pools = all_pools();
+    std::erase_if(pools, [](const auto& each) { return each->interpreter != PyInterpreterState_Get(); });
     for (const auto& shared : pools) {
         {
             const std::lock_guard lock(shared->mutex);
@@ -348,17 +363,20 @@ PyObject* drain_pools(PyObject* /*module*/, PyObject* /*unused*/) {
     for (const auto& shared : pools) {
         if (!shared->daemon && join(*shared, kNoDeadline) < 0) return nullptr;
     }
+    if (PyInterpreterState_Get() != PyInterpreterState_Main()) Py_RETURN_TRUE;
     stop_reactor();
-    Py_RETURN_NONE;
+    return PyBool_FromLong(end_isolation(pools) ? 1 : 0);
 }
 
 PyObject* before_fork(PyObject* /*module*/, PyObject* /*unused*/) {
+    before_fork_isolated();
     ThreadPool::before_fork();
     Py_RETURN_NONE;
 }
 
 PyObject* after_fork_in_parent(PyObject* /*module*/, PyObject* /*unused*/) {
     ThreadPool::after_fork_in_parent();
+    after_fork_in_parent_isolated();
     Py_RETURN_NONE;
 }
 
@@ -385,6 +403,7 @@ void lose_running(PoolShared& shared, PyObject* error) {
 PyObject* after_fork_in_child(PyObject* /*module*/, PyObject* /*unused*/) {
     PyErr_SetString(module_state().broken_pool, "this was pending when the process forked: only the parent runs it");
     const PyRef error = PyRef::steal(take_raised());
+    after_fork_in_child_isolated();
     std::vector<Task*> queued;
     ThreadPool::after_fork_in_child([&](Task& task) { queued.push_back(&task); });
     abandon_bridges_after_fork();

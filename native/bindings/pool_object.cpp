@@ -70,13 +70,14 @@ bool PyWorker::initialize() {
 // Whoever submitted the task holds the GIL still, and is mostly about to wait, on this call or in its event loop. A
 // thread that asks for a GIL that is held sleeps, and is woken through the kernel; one that comes a moment later finds
 // it free.
-void PyWorker::attach() {
+bool PyWorker::attach() {
 #ifndef Py_GIL_DISABLED
     const std::uint64_t released = gil_releases();
     spin_until([released] { return gil_releases() != released; }, kHoldOffNs);
 #endif
     PyEval_RestoreThread(state_);
     attached_at_ = now_ns();
+    return true;
 }
 
 void PyWorker::run(Task& task) {
@@ -141,7 +142,7 @@ void PyWorker::between() {
         return;
     }
     detach();
-    attach();
+    static_cast<void>(attach());
 }
 
 void PyWorker::detach() {

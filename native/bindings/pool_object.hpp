@@ -21,6 +21,7 @@
 
 namespace pyferris::python {
 
+struct IsolatedPool;
 class MapRun;
 class PyWorker;
 
@@ -31,8 +32,9 @@ struct PoolShared {
     std::string prefix;
     bool daemon = false;
     PyInterpreterState* interpreter = nullptr;
-    std::atomic<bool> closed{false};  // no more submits
-    std::atomic<bool> broken{false};  // an initializer failed
+    std::atomic<bool> closed{false};         // no more submits
+    std::atomic<bool> broken{false};         // an initializer failed
+    std::shared_ptr<IsolatedPool> isolated;  // what workers of other interpreters share; null: threads of this one
 
     std::mutex mutex;                           // guards all below; never held while attaching or dropping
     std::vector<PyWorker*> workers;             // started and not gone
@@ -55,7 +57,7 @@ class PyWorker final : public WorkerDriver {
     ~PyWorker() override;
 
     bool start() override;
-    void attach() override;
+    bool attach() override;
     void run(Task& task) override;
     void between() override;
     void detach() override;
@@ -97,6 +99,9 @@ PyWorker* current_worker() noexcept;
 
 /// The batch of the worker that this thread is, null on other threads.
 WakeBatch* current_worker_batch() noexcept;
+
+/// Gives the pool object what it shares with its workers, once. False with an error set.
+bool adopt(PyObject* pool, const std::shared_ptr<PoolShared>& shared);
 
 /// Takes a cancelled call out of the queue and drops what it holds. Attached.
 void withdraw(PoolObject& pool, FutureObject* future);

@@ -38,6 +38,7 @@ struct ThreadPool::Worker {
     NativeParker parker;
     uv_thread_t thread{};
     bool searching = false;  // this is the woken one; guarded by the pool's mutex
+    bool given_up = false;   // counted no more; guarded by the pool's mutex
 };
 
 thread_local ThreadPool::Worker* ThreadPool::current_ = nullptr;
@@ -259,10 +260,13 @@ void ThreadPool::work(Worker& self) {
     }
     if (!started) return;
     while (Task* task = next(self)) {
-        driver.attach();
+        if (!driver.attach()) {
+            hand_over(self, *task);
+            break;
+        }
         do {
             driver.run(*task);
-            task = try_next();
+            task = try_next(self);
             if (task != nullptr) driver.between();
         } while (task != nullptr);
         driver.detach();
@@ -278,8 +282,52 @@ void ThreadPool::retire(Worker* self) {
     std::erase(idle_, self);
     if (std::exchange(self->searching, false)) searching_ = false;
     gone_.emplace_back(self);
+    if (!self->given_up) one_less();
+}
+
+// The mutex is held.
+void ThreadPool::one_less() {
     if (--live_ != 0) return;
     while (WaitQueue::Node* joiner = joiners_.take_one()) joiner->parker.unpark();
+}
+
+// The task goes back to the front, and a new worker comes for it. Where none can be started and no other is left, the
+// task stays queued until the next submit starts one.
+void ThreadPool::hand_over(Worker& self, Task& task) {
+    {
+        const std::lock_guard lock(mutex_);
+        queue_.push_front(task);
+        queued_.store(queue_.size(), std::memory_order_relaxed);
+        std::erase(workers_, &self);
+        self.given_up = true;  // the new one is counted in its place
+        ++starting_;
+    }
+    if (!start_worker()) {
+        const std::lock_guard lock(mutex_);
+        if (live_ == 0) {
+            while (WaitQueue::Node* joiner = joiners_.take_one()) joiner->parker.unpark();
+        }
+    }
+}
+
+bool ThreadPool::give_up(const WorkerDriver& driver) {
+    bool start = false;
+    {
+        const std::lock_guard lock(mutex_);
+        const auto found = std::find_if(workers_.begin(), workers_.end(),
+                                        [&](const Worker* worker) { return worker->driver.get() == &driver; });
+        if (found == workers_.end()) return false;
+        (*found)->given_up = true;
+        workers_.erase(found);
+        start = !queue_.empty();
+        if (start) {
+            ++starting_;
+        } else {
+            one_less();
+        }
+    }
+    if (start) start_worker();
+    return true;
 }
 
 Task* ThreadPool::next(Worker& self) {
@@ -289,6 +337,7 @@ Task* ThreadPool::next(Worker& self) {
     std::unique_lock lock(mutex_);
     for (;;) {
         if (std::exchange(self.searching, false)) searching_ = false;
+        if (self.given_up) return nullptr;
         task = queue_.pop_front();
         if (task != nullptr || closed_) break;
         if (spin && spinning_ == 0 && (spin_ns_ >= kLeastSpinNs || ++not_spun_ % kTryEvery == 0)) {
@@ -314,11 +363,12 @@ Task* ThreadPool::next(Worker& self) {
     return task;
 }
 
-Task* ThreadPool::try_next() {
+Task* ThreadPool::try_next(const Worker& self) {
     Worker* wake = nullptr;
     Task* task = nullptr;
     {
         const std::lock_guard lock(mutex_);
+        if (self.given_up) return nullptr;
         task = queue_.pop_front();
         if (task == nullptr) return nullptr;
         queued_.store(queue_.size(), std::memory_order_relaxed);
