@@ -8,6 +8,8 @@ namespace pyferris::python {
 
 namespace {
 
+constexpr std::uint64_t kLookForStopNs = 20'000'000;
+
 class Sleeper final : public Continuation, private BlockedWait {
   public:
     Sleeper(Parker& parker, FutureState& state) : Continuation(Kind::stopper), parker_(parker), state_(state) {}
@@ -79,6 +81,25 @@ PyObject* sleep(PyObject* /*module*/, PyObject* seconds) {
     Py_RETURN_NONE;
 }
 
+// `wait_through(future)`: its result. A request to stop the call that this thread runs is passed on to the future's.
+PyObject* wait_through(PyObject* /*module*/, PyObject* object) {
+    if (PyObject_TypeCheck(object, module_state().future_core) == 0) {
+        return PyErr_Format(PyExc_TypeError, "wait_through() takes a future, not %.200s", Py_TYPE(object)->tp_name);
+    }
+    FutureObject* future = as_future(object);
+    bool passed_on = false;
+    for (;;) {
+        const FutureState* mine = current_state();
+        if (!passed_on && mine != nullptr && mine->stop_requested()) {
+            passed_on = true;
+            if (cancel(future) < 0) return nullptr;
+        }
+        const int done = wait_final(future, passed_on ? kNoDeadline : deadline_after(kLookForStopNs));
+        if (done < 0) return nullptr;
+        if (done > 0) return outcome(future, false);
+    }
+}
+
 // `run_as_current(future, fn, /, *args, **kwargs)`: calls `fn` with `future` as this thread's current one.
 PyObject* run_as_current(PyObject* /*module*/, PyObject* const* args, Py_ssize_t count, PyObject* names) {
     if (count < 2 || PyObject_TypeCheck(args[0], module_state().future_core) == 0) {
@@ -96,6 +117,7 @@ PyMethodDef functions[] = {
     {"cancel_requested", cancel_requested, METH_NOARGS, nullptr},
     {"check_cancelled", check_cancelled, METH_NOARGS, nullptr},
     {"sleep", sleep, METH_O, nullptr},
+    {"wait_through", wait_through, METH_O, nullptr},
     {"run_as_current", as_method(run_as_current), METH_FASTCALL | METH_KEYWORDS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };

@@ -37,7 +37,7 @@ bool fill(IsolatedCall& call, PyObject* const* args, Py_ssize_t count, PyObject*
 }
 
 // What calls print goes where their submitter's prints go.
-PyObject* current_output() {
+PyObject* current_output(PyObject* /*module*/ = nullptr, PyObject* /*unused*/ = nullptr) {
     PyObject* out = PySys_GetObject("stdout");
     PyObject* err = PySys_GetObject("stderr");
     return PyTuple_Pack(2, out != nullptr ? out : Py_None, err != nullptr ? err : Py_None);
@@ -89,6 +89,67 @@ PyObject* open_interpreters(PyObject* /*module*/, PyObject* args) {
     Py_RETURN_NONE;
 }
 
+// Takes `output` over, which is null with an error set where it could not be made.
+PyObject* submit_call(PoolObject* self, std::unique_ptr<IsolatedCall> call, PyObject* output) {
+    notifier::drop_finished();
+    FutureObject* future = output != nullptr ? new_future() : nullptr;
+    if (future == nullptr) {
+        Py_XDECREF(output);
+        return nullptr;
+    }
+    PoolShared& shared = *self->shared;
+    future->state.mark_as_call();
+    PyObject_GC_UnTrack(as_object(future));  // see bind_thread_pool.cpp
+    future->isolated = call.release();
+    future->isolated->output = output;
+    if (!capture_context(&future->call.context)) {
+        Py_DECREF(as_object(future));
+        return nullptr;
+    }
+    future->call.pool = reinterpret_cast<PoolObject*>(Py_NewRef(reinterpret_cast<PyObject*>(self)));
+    Py_INCREF(as_object(future));  // the queue's
+    shared.active.fetch_add(1, std::memory_order_relaxed);
+    const ThreadPool::SubmitResult submitted = shared.threads->submit(future->task);
+    if (submitted == ThreadPool::SubmitResult::queued) return as_object(future);
+    shared.active.fetch_sub(1, std::memory_order_relaxed);
+    drop_call(future);
+    Py_DECREF(as_object(future));
+    Py_DECREF(as_object(future));
+    return refuse_submit(shared, submitted);
+}
+
+constexpr const char* kShipment = "pyferris shipment";
+using ShipmentPtr = std::shared_ptr<const Shipment>;
+
+// `prepare_shipment(function)`: what `submit_batch` takes for it.
+PyObject* prepare_shipment(PyObject* /*module*/, PyObject* function) {
+    ShipmentPtr shipment = ship(function);
+    if (shipment == nullptr) return nullptr;
+    auto* owned = new ShipmentPtr(std::move(shipment));
+    PyObject* capsule = PyCapsule_New(owned, kShipment, [](PyObject* self) {
+        delete static_cast<ShipmentPtr*>(PyCapsule_GetPointer(self, kShipment));
+    });
+    if (capsule == nullptr) delete owned;
+    return capsule;
+}
+
+// `submit_batch(pool, shipment, items, single, output)`: a future of what `_worker.call_each` gives.
+PyObject* submit_batch(PyObject* /*module*/, PyObject* args) {
+    PyObject *object = nullptr, *capsule = nullptr, *items = nullptr, *single = nullptr, *output = nullptr;
+    if (PyArg_ParseTuple(args, "OOOOO", &object, &capsule, &items, &single, &output) == 0) return nullptr;
+    auto* shipment = static_cast<ShipmentPtr*>(PyCapsule_GetPointer(capsule, kShipment));
+    if (shipment == nullptr) return nullptr;
+    const PyRef given = PyRef::steal(PyTuple_Pack(2, items, single));
+    if (!given) return nullptr;
+    auto call = std::make_unique<IsolatedCall>();
+    call->code = *shipment;
+    call->is_batch = true;
+    PyRef what;
+    if (!is_plain(given.get())) what = PyRef::steal(PyUnicode_FromFormat("an item for %s", (*shipment)->name.c_str()));
+    if (!encode(given.get(), main_codec(), what ? what.get() : Py_None, &call->arguments)) return nullptr;
+    return submit_call(reinterpret_cast<PoolObject*>(object), std::move(call), Py_NewRef(output));
+}
+
 PyObject* encode_plain(PyObject* /*module*/, PyObject* object) {
     if (!is_plain(object)) Py_RETURN_NONE;
     return marshal_plain(object);
@@ -136,6 +197,9 @@ PyObject* install_isolation(PyObject* /*module*/, PyObject* /*args*/, PyObject* 
 
 PyMethodDef functions[] = {
     {"encode_plain", encode_plain, METH_O, nullptr},
+    {"prepare_shipment", prepare_shipment, METH_O, nullptr},
+    {"submit_batch", submit_batch, METH_VARARGS, nullptr},
+    {"current_output", current_output, METH_NOARGS, nullptr},
     {"open_interpreters", open_interpreters, METH_VARARGS, nullptr},
     {"set_interpreter_bootstrap", set_bootstrap, METH_O, nullptr},
     {"interpreter_counts", counts, METH_NOARGS, nullptr},
@@ -148,29 +212,9 @@ PyMethodDef functions[] = {
 }  // namespace
 
 PyObject* submit_isolated(PoolObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
-    notifier::drop_finished();
-    PoolShared& shared = *self->shared;
-    FutureObject* future = new_future();
-    if (future == nullptr) return nullptr;
-    future->state.mark_as_call();
-    PyObject_GC_UnTrack(as_object(future));
-    future->isolated = new IsolatedCall();
-    future->isolated->output = current_output();
-    if (future->isolated->output == nullptr || !fill(*future->isolated, args, count, names) ||
-        !capture_context(&future->call.context)) {
-        Py_DECREF(as_object(future));
-        return nullptr;
-    }
-    future->call.pool = reinterpret_cast<PoolObject*>(Py_NewRef(reinterpret_cast<PyObject*>(self)));
-    Py_INCREF(as_object(future));  // the queue's
-    shared.active.fetch_add(1, std::memory_order_relaxed);
-    const ThreadPool::SubmitResult submitted = shared.threads->submit(future->task);
-    if (submitted == ThreadPool::SubmitResult::queued) return as_object(future);
-    shared.active.fetch_sub(1, std::memory_order_relaxed);
-    drop_call(future);
-    Py_DECREF(as_object(future));
-    Py_DECREF(as_object(future));
-    return refuse_submit(shared, submitted);
+    auto call = std::make_unique<IsolatedCall>();
+    if (!fill(*call, args, count, names)) return nullptr;
+    return submit_call(self, std::move(call), current_output());
 }
 
 bool register_interpreter(PyObject* module) { return PyModule_AddFunctions(module, functions) == 0; }

@@ -14,26 +14,6 @@ namespace {
 
 PoolObject* as_pool(PyObject* object) { return reinterpret_cast<PoolObject*>(object); }
 
-struct Registry {
-    std::mutex mutex;
-    std::vector<std::weak_ptr<PoolShared>> pools;  // guarded by mutex
-};
-
-Registry& registry() {
-    static auto* const instance = new Registry();
-    return *instance;
-}
-
-std::vector<std::shared_ptr<PoolShared>> all_pools() {
-    std::vector<std::shared_ptr<PoolShared>> pools;
-    Registry& all = registry();
-    const std::lock_guard lock(all.mutex);
-    for (const auto& weak : all.pools) {
-        if (auto pool = weak.lock()) pools.push_back(std::move(pool));
-    }
-    return pools;
-}
-
 int traverse(PyObject* object, visitproc visit, void* arg) {
     PoolObject* self = as_pool(object);
     Py_VISIT(Py_TYPE(object));
@@ -67,24 +47,6 @@ PyObject* make(PyTypeObject* type, PyObject* /*args*/, PyObject* /*kwargs*/) {
     if (self != nullptr) new (&self->shared) std::shared_ptr<PoolShared>();
     return reinterpret_cast<PyObject*>(self);
 }
-
-}  // namespace
-
-bool adopt(PyObject* object, const std::shared_ptr<PoolShared>& shared) {
-    PoolObject* self = as_pool(object);
-    if (self->shared != nullptr) {
-        PyErr_SetString(PyExc_RuntimeError, "this pool was made already: __init__ must not be called again");
-        return false;
-    }
-    self->shared = shared;
-    Registry& all = registry();
-    const std::lock_guard lock(all.mutex);
-    std::erase_if(all.pools, [](const auto& weak) { return weak.expired(); });
-    all.pools.emplace_back(shared);
-    return true;
-}
-
-namespace {
 
 // `_open(max_workers, prefix, initializer, initargs, inline, daemon, stack_size)`: the arguments are checked by the
 // public class.
@@ -239,32 +201,11 @@ PyObject* stop_running(PyObject* object, PyObject* /*unused*/) {
     Py_RETURN_NONE;
 }
 
-// 1: all workers are gone; 0: the time ran out; -1: error set.
-int join(PoolShared& shared, Deadline deadline) {
-    if (shared.threads == nullptr) return 1;
-    const ParkerLease lease;
-    WaitQueue::Node node(*lease);
-    WaitResult result = WaitResult::woken;
-    if (shared.threads->add_joiner(node)) {
-        result = wait_attached(*lease, deadline);
-        if (result != WaitResult::woken && !shared.threads->remove_joiner(node)) {
-            consume_token(*lease);
-            if (result == WaitResult::timed_out) result = WaitResult::woken;
-        }
-    }
-    if (result == WaitResult::error) return -1;
-    if (result == WaitResult::timed_out) return 0;
-    PyThreadState* state = PyEval_SaveThread();
-    shared.threads->reap();
-    PyEval_RestoreThread(state);
-    return 1;
-}
-
 PyObject* join_method(PyObject* object, PyObject* timeout) {
     Deadline deadline = kNoDeadline;
     if (!parse_timeout(timeout, "timeout", &deadline)) return nullptr;
     const std::shared_ptr<PoolShared> shared = as_pool(object)->shared;
-    const int joined = join(*shared, deadline);
+    const int joined = join_pool(*shared, deadline);
     return joined < 0 ? nullptr : PyBool_FromLong(joined);
 }
 
@@ -343,104 +284,8 @@ PyType_Slot slots[] = {
 PyType_Spec spec = {"pyferris._native.PoolCore", sizeof(PoolObject), 0,
                     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, slots};
 
-// --- the whole process: exit and fork
-
-// Ends every pool of this interpreter: waits for what is queued, except in daemon pools. False if an isolated call of
-// one could not be stopped.
-PyObject* drain_pools(PyObject* /*module*/, PyObject* /*unused*/) {
-    auto pools = all_pools();
-    std::erase_if(pools, [](const auto& each) { return each->interpreter != PyInterpreterState_Get(); });
-    for (const auto& shared : pools) {
-        {
-            const std::lock_guard lock(shared->mutex);
-            if (shared->closed_by.empty()) shared->closed_by = "the interpreter is shutting down";
-        }
-        shared->closed.store(true, std::memory_order_release);
-        if (shared->threads == nullptr) continue;
-        if (shared->daemon) discard_queued(*shared, nullptr);
-        shared->threads->close();
-    }
-    for (const auto& shared : pools) {
-        if (!shared->daemon && join(*shared, kNoDeadline) < 0) return nullptr;
-    }
-    if (PyInterpreterState_Get() != PyInterpreterState_Main()) Py_RETURN_TRUE;
-    stop_reactor();
-    return PyBool_FromLong(end_isolation(pools) ? 1 : 0);
-}
-
-PyObject* before_fork(PyObject* /*module*/, PyObject* /*unused*/) {
-    before_fork_isolated();
-    ThreadPool::before_fork();
-    Py_RETURN_NONE;
-}
-
-PyObject* after_fork_in_parent(PyObject* /*module*/, PyObject* /*unused*/) {
-    ThreadPool::after_fork_in_parent();
-    after_fork_in_parent_isolated();
-    Py_RETURN_NONE;
-}
-
-// What workers that do not exist in the child were running fails with `error`; a call that forked goes on here.
-void lose_running(PoolShared& shared, PyObject* error) {
-    const PyWorker* here = current_worker();
-    std::vector<PyRef> lost;
-    std::int64_t go_on = 0;
-    for (const PyWorker* worker : shared.workers) {
-        if (worker == here) go_on = static_cast<std::int64_t>(worker->running().size());
-        if (worker == here) continue;
-        for (FutureObject* future : worker->running()) lost.push_back(PyRef::share(as_object(future)));
-    }
-    const auto maps = shared.maps;
-    for (const auto& map : maps) map->break_off_after_fork(error);
-    for (const PyRef& future : lost) {
-        fail_call(as_future(future.get()), error);
-        as_future(future.get())->state.mark_retrieved();  // it is the parent's to report
-    }
-    std::erase_if(shared.workers, [here](const PyWorker* worker) { return worker != here; });
-    shared.active.store(go_on);
-}
-
-PyObject* after_fork_in_child(PyObject* /*module*/, PyObject* /*unused*/) {
-    PyErr_SetString(module_state().broken_pool, "this was pending when the process forked: only the parent runs it");
-    const PyRef error = PyRef::steal(take_raised());
-    after_fork_in_child_isolated();
-    std::vector<Task*> queued;
-    ThreadPool::after_fork_in_child([&](Task& task) { queued.push_back(&task); });
-    abandon_bridges_after_fork();
-    for (Task* each : queued) {
-        auto& task = static_cast<PyTask&>(*each);
-        if (task.kind == PyTask::Kind::call) {
-            future_of(static_cast<CallTask&>(task))->state.mark_retrieved();  // it is the parent's to report
-        }
-        discard(task, error.get());
-    }
-    for (const auto& shared : all_pools()) lose_running(*shared, error.get());
-    Py_RETURN_NONE;
-}
-
-PyObject* force_reactor_function(PyObject* /*module*/, PyObject* on) {
-    force_reactor(PyObject_IsTrue(on) == 1);
-    Py_RETURN_NONE;
-}
-
-PyObject* is_any_worker(PyObject* /*module*/, PyObject* /*unused*/) {
-    return PyBool_FromLong(current_worker() != nullptr);
-}
-
-PyMethodDef functions[] = {
-    {"is_worker", is_any_worker, METH_NOARGS, nullptr},
-    {"drain_pools", drain_pools, METH_NOARGS, nullptr},
-    {"before_fork", before_fork, METH_NOARGS, nullptr},
-    {"after_fork_in_parent", after_fork_in_parent, METH_NOARGS, nullptr},
-    {"after_fork_in_child", after_fork_in_child, METH_NOARGS, nullptr},
-    {"force_reactor", force_reactor_function, METH_O, nullptr},
-    {nullptr, nullptr, 0, nullptr},
-};
-
 }  // namespace
 
-bool register_thread_pool(PyObject* module) {
-    return add_type(module, &spec) != nullptr && PyModule_AddFunctions(module, functions) == 0;
-}
+bool register_thread_pool(PyObject* module) { return add_type(module, &spec) != nullptr; }
 
 }  // namespace pyferris::python

@@ -3,6 +3,7 @@
 #include <mutex>
 
 #include "py_compat.hpp"
+#include "pyferris/fork_guard.hpp"
 
 namespace pyferris::python {
 
@@ -35,6 +36,8 @@ std::string take_error_text() {
 }  // namespace
 
 void set_interpreter_bootstrap(std::string code) {
+    static std::once_flag guarded;
+    std::call_once(guarded, [] { ForkGuard::add([] { lot().mutex.lock(); }, [] { lot().mutex.unlock(); }); });
     Lot& all = lot();
     const std::lock_guard lock(all.mutex);
     all.bootstrap = std::move(code);
@@ -190,7 +193,6 @@ std::size_t Interpreter::count_retired() {
 
 void Interpreter::forget_after_fork() {
     Lot& all = lot();
-    new (&all.mutex) std::mutex();  // may have been held by a thread that does not exist here
     for (auto& each : all.parked) static_cast<void>(each.release());
     for (auto& each : all.retired) static_cast<void>(each.release());
     all.parked.clear();

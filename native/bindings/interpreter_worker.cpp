@@ -155,6 +155,12 @@ PyObject* InterpreterWorker::call(FutureObject* future) {
     const PyRef given = PyRef::steal(decode(call.arguments, slot_->interpreter->codec()));
     call.arguments.clear();
     if (!given) return nullptr;
+    if (call.is_batch) {
+        PyObject* each = slot_->interpreter->function("call_each");
+        if (each == nullptr) return nullptr;
+        return PyObject_CallFunctionObjArgs(each, function, PyTuple_GET_ITEM(given.get(), 0),
+                                            PyTuple_GET_ITEM(given.get(), 1), nullptr);
+    }
     if (!call.has_keywords) return PyObject_Call(function, given.get(), nullptr);
     return PyObject_Call(function, PyTuple_GET_ITEM(given.get(), 0), PyTuple_GET_ITEM(given.get(), 1));
 }

@@ -32,6 +32,7 @@ struct IsolatedCall {
     Message arguments;  // a tuple; with `has_keywords`, (tuple, dict)
     Message outcome;    // the result, or the error
     bool has_keywords = false;
+    bool is_batch = false;                  // the arguments are (items, single), for `_worker.call_each`
     bool has_spoken = false;                // something of it is on its way to the notifier
     PyObject* output = nullptr;             // strong: the submitter's (sys.stdout, sys.stderr)
     FutureObject* next_finished = nullptr;  // see notifier::let_go

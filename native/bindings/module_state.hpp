@@ -66,5 +66,6 @@ bool register_counter(PyObject* module);
 bool register_array(PyObject* module);
 bool register_dict(PyObject* module);
 bool register_interpreter(PyObject* module);
+bool register_process(PyObject* module);
 
 }  // namespace pyferris::python

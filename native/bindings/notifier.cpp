@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "isolated_call.hpp"
+#include "pyferris/fork_guard.hpp"
 #include "pyferris/native_thread.hpp"
 
 namespace pyferris::python::notifier {
@@ -87,6 +88,8 @@ bool start(State& self) {
 }  // namespace
 
 void prepare() {
+    static std::once_flag guarded;
+    std::call_once(guarded, [] { ForkGuard::add([] { instance->mutex.lock(); }, [] { instance->mutex.unlock(); }); });
     State& self = state();
     const std::lock_guard lock(self.mutex);
     if (self.interpreter == nullptr) self.interpreter = PyInterpreterState_Get();
@@ -145,11 +148,6 @@ void stop() {
     }
     drop_finished();
 }
-
-// The forking thread has the GIL, so the notifier runs no job; its mutex must not be left held either.
-void before_fork() { state().mutex.lock(); }
-
-void after_fork_in_parent() { state().mutex.unlock(); }
 
 void after_fork_in_child() {
     State* old = instance;

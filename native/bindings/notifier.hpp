@@ -26,9 +26,7 @@ void drop_finished();
 void prepare();
 /// Attached to the main interpreter: runs what was posted, ends the thread.
 void stop();
-// Around a fork, attached: waits for a moment in which it runs nothing; in the child it is forgotten.
-void before_fork();
-void after_fork_in_parent();
+/// In a forked child, attached: its thread is the parent's, and a new one starts with the next job.
 void after_fork_in_child();
 
 }  // namespace notifier

@@ -103,6 +103,11 @@ WakeBatch* current_worker_batch() noexcept;
 /// Gives the pool object what it shares with its workers, once. False with an error set.
 bool adopt(PyObject* pool, const std::shared_ptr<PoolShared>& shared);
 
+/// The pools of all interpreters that are not gone. Any thread.
+std::vector<std::shared_ptr<PoolShared>> all_pools();
+/// Waits until all workers of a closed pool are gone. 1; 0: the time ran out; -1: error set.
+int join_pool(PoolShared& shared, Deadline deadline);
+
 /// Takes a cancelled call out of the queue and drops what it holds. Attached.
 void withdraw(PoolObject& pool, FutureObject* future);
 /// On a worker of the future's pool: runs it here if it is still queued. True if it is final then.

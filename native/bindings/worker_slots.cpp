@@ -7,6 +7,7 @@
 #include "interpreter_worker.hpp"
 #include "notifier.hpp"
 #include "py_compat.hpp"
+#include "pyferris/fork_guard.hpp"
 #include "pyferris/native_thread.hpp"
 
 namespace pyferris::python {
@@ -194,7 +195,9 @@ int on_audit(const char* event, PyObject* /*args*/, void* /*unused*/) {
 
 bool guard_forks() {
     static std::atomic<bool> guarded{false};
-    return guarded.exchange(true) || PySys_AddAuditHook(on_audit, nullptr) == 0;
+    if (guarded.exchange(true)) return true;
+    ForkGuard::add([] { slots().mutex.lock(); }, [] { slots().mutex.unlock(); });
+    return PySys_AddAuditHook(on_audit, nullptr) == 0;
 }
 
 void before_fork_isolated() {
@@ -223,11 +226,9 @@ void before_fork_isolated() {
     }
     Interpreter::end_parked();
     PyEval_RestoreThread(self);
-    notifier::before_fork();
 }
 
 void after_fork_in_parent_isolated() {
-    notifier::after_fork_in_parent();
     Slots& known = slots();
     for (const SlotPtr& slot : known.held) {
         if (!std::exchange(slot->fork_holds, false)) continue;
@@ -240,7 +241,6 @@ void after_fork_in_child_isolated() {
     notifier::after_fork_in_child();
     Interpreter::forget_after_fork();
     Slots& known = slots();
-    new (&known.mutex) std::mutex();
     known.held.clear();
     known.all.clear();
 }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "pyferris/blocked_wait.hpp"
+#include "pyferris/fork_guard.hpp"
 #include "pyferris/future_state.hpp"
 #include "pyferris/spin.hpp"
 
@@ -75,6 +76,8 @@ Reaper& reaper() {
 }  // namespace
 
 std::shared_ptr<ThreadPool> ThreadPool::make(std::size_t max_workers, DriverFactory factory, std::size_t stack_size) {
+    static std::once_flag guarded;
+    std::call_once(guarded, [] { ForkGuard::add(lock_for_fork, unlock_after_fork); });
     std::shared_ptr<ThreadPool> pool(new ThreadPool(max_workers, std::move(factory), stack_size));
     Registry& all = registry();
     const std::lock_guard lock(all.mutex);
@@ -378,14 +381,14 @@ Task* ThreadPool::try_next(const Worker& self) {
     return task;
 }
 
-void ThreadPool::before_fork() {
+void ThreadPool::lock_for_fork() {
     registry().mutex.lock();
     for (ThreadPool* pool : registry().pools) pool->mutex_.lock();
     FutureState::lock_all_stripes();
     BlockedWait::lock_all();
 }
 
-void ThreadPool::after_fork_in_parent() {
+void ThreadPool::unlock_after_fork() {
     BlockedWait::unlock_all();
     FutureState::unlock_all_stripes();
     for (ThreadPool* pool : registry().pools) pool->mutex_.unlock();
@@ -393,8 +396,6 @@ void ThreadPool::after_fork_in_parent() {
 }
 
 void ThreadPool::after_fork_in_child(const std::function<void(Task&)>& orphan) {
-    BlockedWait::unlock_all();
-    FutureState::unlock_all_stripes();
     BlockedWait::forget_lost_threads();
     std::vector<Task*> orphans;
     reaper().forget();
@@ -415,9 +416,7 @@ void ThreadPool::after_fork_in_child(const std::function<void(Task&)>& orphan) {
         }
         for (auto& worker : pool->gone_) static_cast<void>(worker.release());
         pool->gone_.clear();
-        pool->mutex_.unlock();
     }
-    registry().mutex.unlock();
     for (Task* task : orphans) orphan(*task);
 }
 

@@ -93,10 +93,8 @@ class ThreadPool : public std::enable_shared_from_this<ThreadPool> {
     /// True on a worker thread of this pool.
     bool is_current() const noexcept;
 
-    // Around fork(): the forking thread takes all pools' mutexes, so that the child finds them consistent. In the
-    // child each pool is empty and without workers; `orphan` gets every task that was queued.
-    static void before_fork();
-    static void after_fork_in_parent();
+    /// In a forked child, before it makes a thread: each pool is empty and without workers; `orphan` gets every task
+    /// that was queued. The pools' mutexes are free there (see fork_guard.hpp).
     static void after_fork_in_child(const std::function<void(Task&)>& orphan);
 
   private:
@@ -104,6 +102,8 @@ class ThreadPool : public std::enable_shared_from_this<ThreadPool> {
     static thread_local Worker* current_;  // the worker that this thread is
 
     ThreadPool(std::size_t max_workers, DriverFactory factory, std::size_t stack_size);
+    static void lock_for_fork();
+    static void unlock_after_fork();
     bool start_worker();
     static void thread_main(void* worker);
     void work(Worker& self);
