@@ -21,24 +21,33 @@ if TYPE_CHECKING:
 __all__: list[str] = []
 
 Reduced = Any  # what __reduce_ex__ may return
+Update = tuple[Any, dict[str, Any], tuple[str, ...]]
+_DUNDERS = frozenset({"__builtins__", "__spec__", "__loader__", "__name__", "__package__", "__cached__"})
+_ordinary: set[type] = set()  # types whose instances are pickled as pickle does; built-in ones
 
 
-def dumps(value: object, what: str) -> bytes:
+def dumps(value: object, what: str, *, result: bool = False) -> bytes:
+    return _bytes(Pickler(shipping=False, result=result), value, what)
+
+
+def ship(function: Callable[..., Any]) -> bytes:
+    from . import _blame
+
+    return _bytes(Pickler(shipping=True), function, _blame.name(function))
+
+
+def _bytes(pickler: Pickler, value: object, what: str) -> bytes:
     try:
-        return Pickler(shipping=False).bytes(value)
-    except Exception as error:
+        return pickler.bytes(value)
+    except Exception as error:  # user code is called here
         from . import _blame
 
         raise TypeError(_blame.explain(value, what, error)) from error
 
 
-def ship(function: Callable[..., Any]) -> bytes:
-    try:
-        return Pickler(shipping=True).bytes(function)
-    except Exception as error:
-        from . import _blame
-
-        raise TypeError(_blame.explain(function, _blame.name(function), error)) from error
+def make_ordinary(kind: type) -> None:
+    """Instances of this built-in type are pickled as pickle does, without a look."""
+    _ordinary.add(kind)
 
 
 class Space:
@@ -66,20 +75,22 @@ class Used:
     def __init__(self, module: Any) -> None:
         self.module = module
         self.chains: set[_reach.Chain] = set()
-        self.targets: dict[tuple[int, str], Space] = {}
+        self.targets: dict[tuple[int, str], Space | None] = {}
         self.settled = False
 
 
 class Pickler(_pickle.Pickler):
     """One pickle. What is reached twice is one object in the worker as well."""
 
-    def __init__(self, shipping: bool) -> None:
+    def __init__(self, shipping: bool, result: bool = False) -> None:
         self._parts: list[Any] = [b"P"]
         super().__init__(self, 5)
-        self._shipping = shipping
+        self.shipping = shipping
+        self.result = result  # goes to where what has been shipped here is from
         self._spaces: dict[int, Space] = {}
         self._used: dict[int, Used] = {}
         self._attributes: set[str] = set()
+        self._settled: set[str] = set()  # those that modules have been searched for
 
     def write(self, part: Any) -> int:
         self._parts.append(part)
@@ -94,7 +105,11 @@ class Pickler(_pickle.Pickler):
         handler = HANDLERS.get(kind)
         if handler is not None:
             return handler(self, thing)
-        return NotImplemented
+        if kind in _ordinary:
+            return NotImplemented
+        from . import _reducers
+
+        return _reducers.reduce(self, thing)
 
     def space(self, namespace: dict[str, Any]) -> Space:
         found = self._spaces.get(id(namespace))
@@ -108,29 +123,44 @@ class Pickler(_pickle.Pickler):
         origin, key = _rebuild.label_of(namespace)
         return _rebuild.space, (origin, key, str(name or "__main__"), package)
 
+    def shipped_here(self, thing: Any) -> Reduced | None:
+        """How a copy goes back to where its original is."""
+        token = _rebuild.tokens.peek(thing) if self.result else None
+        if token is None or token >> 40 == _rebuild.ORIGIN or "<locals>" in thing.__qualname__:
+            return None
+        return _rebuild.known, (token, f"{thing.__module__}.{thing.__qualname__}")
+
     def _function(self, function: Any) -> Reduced:
         if _reach.refer(function) is not None:
             return NotImplemented
+        back = self.shipped_here(function)
+        if back is not None:
+            return back
         code, namespace = function.__code__, function.__globals__
         names = _reach.names_of(code)
-        cells = function.__closure__
-        spaces: list[tuple[Any, dict[str, Any], frozenset[str]]] = []
+        spaces: list[Update] = []
         where: Any
+        hooked = False
         if _reach.own_space(namespace):
             where = self.space(namespace)
             self._attributes |= names.attributes
             self._attributes |= names.texts
-            spaces.append((where, self._globals(function, names, spaces), frozenset()))
+            hooked = self._imports(names, namespace)
+            spaces.append((where, self._globals(function, names), ()))
+        elif hasattr(function, "registry") and hasattr(function, "dispatch"):
+            from . import _reducers
+
+            return _reducers.singledispatch(self, function)
         else:
             where = sys.modules[namespace["__name__"]]
-        contents = [_content(cell) for cell in cells or ()]
+        cells = function.__closure__
         state = (
             function.__module__,
             function.__defaults__,
             function.__kwdefaults__,
             function.__dict__,
             _reach.light_annotations(function),
-            contents,
+            [_content(cell) for cell in cells or ()],
             spaces,
         )
         arguments = (
@@ -140,12 +170,28 @@ class Pickler(_pickle.Pickler):
             function.__name__,
             function.__qualname__,
             cells,
+            hooked,
         )
         return _rebuild.function, arguments, state, None, None, _rebuild.fill_function
 
-    def _globals(
-        self, function: Any, names: _reach.Names, spaces: list[tuple[Any, dict[str, Any], frozenset[str]]]
-    ) -> dict[str, Any]:
+    def _imports(self, names: _reach.Names, namespace: dict[str, Any]) -> bool:
+        """Take along what functions import by themselves, where the worker's import would give something else."""
+        hooked = False
+        for name, level, attributes in sorted(names.imports):
+            full = _reach.absolute(name, level, namespace)
+            module = sys.modules.get(full)
+            if module is None:
+                continue
+            chains = {(attribute,) for attribute in attributes} or {()}
+            if not _is_outside(module) or _reach.is_patched(module, names.attributes):
+                hooked = True
+                parts = full.split(".")
+                for end in range(1, len(parts) + 1):
+                    path = ".".join(parts[:end])
+                    self._use(sys.modules[path], chains if path == full else {()}, None, path)
+        return hooked
+
+    def _globals(self, function: Any, names: _reach.Names) -> dict[str, Any]:
         from ._shipping import is_original_builtin
 
         namespace = function.__globals__
@@ -165,7 +211,8 @@ class Pickler(_pickle.Pickler):
                 values[name] = value
         return values
 
-    def _use(self, module: Any, chains: set[_reach.Chain], space: Space, name: str) -> None:
+    def _use(self, module: Any, chains: set[_reach.Chain], space: Space | None, name: str) -> None:
+        """Code reaches a module: as ``name`` of a namespace, or by importing that name (None)."""
         used = self._used.get(id(module))
         if used is None:
             used = self._used[id(module)] = Used(module)
@@ -175,31 +222,61 @@ class Pickler(_pickle.Pickler):
             used.settled = False
 
     def _module(self, module: Any) -> Reduced:
-        """A module that is reached as a value: its attributes are taken by code that is not known."""
+        """A module as a value: code that is not known takes its attributes."""
         if _is_outside(module):
+            outside = self._outside_of(module, {()})
+            return self._outside(outside)
+        if isinstance(module.__dict__.get("__loader__"), _rebuild.Overlaid):
             return _rebuild.module, (module.__name__,)
-        raise TypeError(f"module {module.__name__!r} cannot be sent as a value")
+        self._use(module, {()}, None, "")
+        return self._space(self.space(module.__dict__))
 
     def _outside(self, outside: Outside) -> Reduced:
         return _rebuild.expected, outside.arguments, outside.patched or None, None, None, _rebuild.patch
 
-    def _tail(self, tail: Tail) -> Reduced:
+    def _tail(self, _: Tail) -> Reduced:
         pending = [used for used in self._used.values() if not used.settled]
+        loose = self._attributes - self._settled
+        if loose:
+            self._settled |= loose
+            pending.extend(used for used in self._used.values() if used.settled and () in used.chains)
         if not pending:
             return tuple, ()
-        updates: list[tuple[Any, dict[str, Any], frozenset[str]]] = []
+        updates: list[Update] = []
         for used in pending:
             used.settled = True
-            made = self._as_used(used)
-            updates.extend((space, {name: made}, frozenset()) for (_, name), space in used.targets.items())
+            made: Any = used.module
+            if _is_outside(made):
+                made = self._outside_of(made, used.chains)
+            elif not isinstance(made.__dict__.get("__loader__"), _rebuild.Overlaid):
+                made = self.space(made.__dict__)
+                updates.append((made, self._taken(used), tuple(sorted(used.module.__dict__))))
+            updates.extend((space, {name: made}, ()) for (_, name), space in used.targets.items() if name)
         return _rebuild.finish, (updates, Tail())
 
-    def _as_used(self, used: Used) -> Any:
-        module, chains = used.module, set(used.chains)
+    def _taken(self, used: Used) -> dict[str, Any]:
+        """What code takes of a module of the application."""
+        namespace = used.module.__dict__
+        chains = set(used.chains)
         if () in chains:
             chains |= {(name,) for name in self._attributes}
-        if not _is_outside(module):
-            raise TypeError("own module")
+        values: dict[str, Any] = {}
+        for chain in sorted(chains):
+            if not chain:
+                continue
+            value = namespace.get(chain[0], MISSING)
+            if value is MISSING:
+                if "__getattr__" in namespace:
+                    values["__getattr__"] = namespace["__getattr__"]
+            elif isinstance(value, Module):
+                self._use(value, {chain[1:]}, self.space(namespace), chain[0])
+            elif chain[0] not in _DUNDERS:
+                values[chain[0]] = value
+        return values
+
+    def _outside_of(self, module: Any, chains: set[_reach.Chain]) -> Outside:
+        if () in chains:
+            chains = chains | {(name,) for name in self._attributes}
         constants: dict[_reach.Chain, Any] = {}
         references: dict[_reach.Chain, tuple[str, str]] = {}
         patched: dict[_reach.Chain, Any] = {}

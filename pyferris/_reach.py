@@ -307,6 +307,21 @@ def judge_chains(module: Any, chains: set[Chain]) -> Iterator[tuple[Chain, Any, 
             holder = value
 
 
+def is_patched(module: Any, names: set[str]) -> bool:
+    """Whether some of these attributes are not what the module made them, or might not be."""
+    found = judge_chains(module, {(name,) for name in names if name in module.__dict__})
+    return any(verdict == PATCHED for _, _, _, verdict, _ in found)
+
+
+def absolute(name: str, level: int, namespace: dict[str, Any]) -> str:
+    """The full name of what code imports."""
+    if not level:
+        return name
+    package = namespace.get("__package__") or str(namespace.get("__name__", "")).rpartition(".")[0]
+    base = package.rsplit(".", level - 1)[0]
+    return f"{base}.{name}" if name else base
+
+
 def _judge_named(module: Any, name: str, value: Any) -> tuple[int, Any]:
     where = refer(value)
     if where is not None:

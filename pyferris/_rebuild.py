@@ -100,10 +100,14 @@ class Label:
         return "<what a call has taken along>"
 
 
+class Overlaid:
+    """Marks a copy of a module with other attributes; kept where a module has its loader."""
+
+
 class Home:
     """The namespaces, classes and functions of one shipment. What its arguments bring is added, changes nothing."""
 
-    __slots__ = ("__weakref__", "fresh", "known", "owned", "shipping", "spaces")
+    __slots__ = ("__weakref__", "fresh", "hooked", "imports", "known", "owned", "shipping", "spaces")
 
     def __init__(self) -> None:
         self.spaces: dict[int, Any] = {}
@@ -111,6 +115,29 @@ class Home:
         self.known: dict[int, Any] = {}
         self.fresh: set[int] = set()  # ids of what is being made just now
         self.shipping = True
+        self.imports: dict[str, Any] = {}  # what functions import by themselves
+        self.hooked: dict[str, Any] | None = None  # builtins with an __import__ that knows them
+
+    def builtins(self) -> dict[str, Any]:
+        if self.hooked is None:
+            table, plain = self.imports, BUILTINS["__import__"]
+
+            def importer(
+                name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0
+            ) -> Any:
+                full = name
+                if level:
+                    base = (globals.get("__package__") or "").rsplit(".", level - 1)[0]
+                    full = f"{base}.{name}" if name else base
+                if full in table:
+                    if fromlist:
+                        return table[full]
+                    if not level:
+                        return table[name.partition(".")[0]]
+                return plain(name, globals, locals, fromlist, level)
+
+            self.hooked = {**BUILTINS, "__import__": importer}
+        return self.hooked
 
 
 class _Here(_thread._local):
@@ -233,6 +260,7 @@ def overlay(real: Any, changes: dict[Chain, Any]) -> Any:
     """A copy of a module, and of those below it, with other attributes."""
     made = Module(real.__name__)
     made.__dict__.update(real.__dict__)
+    made.__dict__["__loader__"] = Overlaid()
     below: dict[str, dict[Chain, Any]] = {}
     for (name, *rest), value in changes.items():
         if rest:
@@ -328,11 +356,20 @@ def cell() -> Any:
 
 
 def function(
-    token: int | None, code: bytes, where: Any, name: str, qualname: str, cells: tuple[Any, ...] | None
+    token: int | None,
+    code: bytes,
+    where: Any,
+    name: str,
+    qualname: str,
+    cells: tuple[Any, ...] | None,
+    hooked: bool = False,
 ) -> Any:
+    """``hooked``: it imports modules that have come along."""
     found = present(token)
     if found is not None:
         return found
+    if hooked and isinstance(where, Travelled):
+        where.__dict__["__builtins__"] = here().builtins()
     made = Function(code_of(code), where.__dict__, name, None, cells)
     made.__qualname__ = qualname
     return admit(token, made)
@@ -424,5 +461,8 @@ def load_plain(data: bytes) -> Any:
 
 
 def finish(updates: list[tuple[Any, dict[str, Any], Iterable[str]]], _: object) -> None:
-    for update in updates:
-        fill_space(*update)
+    for made, values, left in updates:
+        if made is None:
+            here().imports.update(values)
+        else:
+            fill_space(made, values, left)

@@ -62,6 +62,16 @@ def dumps(value: object, what: str | None = "an argument") -> bytes:
     return _by_value.dumps(value, what or "a value")
 
 
+def dumps_result(value: object, what: str | None = "a result") -> bytes:
+    """As ``dumps``, for where a call has come from: its own classes and functions go back by their tokens."""
+    data = encode_plain(value)
+    if data is not None:
+        return b"M" + data
+    from . import _by_value
+
+    return _by_value.dumps(value, what or "a result", result=True)
+
+
 def loads(data: bytes, function: object = None) -> Any:
     """What ``dumps`` was given; classes that ``function``, of ``load_function``, has brought are those it knows."""
     tag = data[:1]
