@@ -75,7 +75,7 @@ class Used:
     def __init__(self, module: Any) -> None:
         self.module = module
         self.chains: set[_reach.Chain] = set()
-        self.targets: dict[tuple[int, str], Space | None] = {}
+        self.targets: dict[tuple[int, str], Any] = {}
         self.settled = False
 
 
@@ -123,6 +123,13 @@ class Pickler(_pickle.Pickler):
         origin, key = _rebuild.label_of(namespace)
         return _rebuild.space, (origin, key, str(name or "__main__"), package)
 
+    def referred(self, thing: Any) -> Reduced | None:
+        """How workers find it by its name; None if they do not."""
+        where = _reach.refer(thing)
+        if where is None:
+            return None
+        return NotImplemented if _reach.is_there(where, thing) else (_rebuild.reference, where)
+
     def shipped_here(self, thing: Any) -> Reduced | None:
         """How a copy goes back to where its original is."""
         token = _rebuild.tokens.peek(thing) if self.result else None
@@ -131,8 +138,9 @@ class Pickler(_pickle.Pickler):
         return _rebuild.known, (token, f"{thing.__module__}.{thing.__qualname__}")
 
     def _function(self, function: Any) -> Reduced:
-        if _reach.refer(function) is not None:
-            return NotImplemented
+        known = self.referred(function)
+        if known is not None:
+            return known
         back = self.shipped_here(function)
         if back is not None:
             return back
@@ -154,13 +162,17 @@ class Pickler(_pickle.Pickler):
         else:
             where = sys.modules[namespace["__name__"]]
         cells = function.__closure__
+        contents = [
+            self._content(cell, names.cells.get(name) or {()})
+            for name, cell in zip(code.co_freevars, cells or (), strict=True)
+        ]
         state = (
             function.__module__,
             function.__defaults__,
             function.__kwdefaults__,
             function.__dict__,
             _reach.light_annotations(function),
-            [_content(cell) for cell in cells or ()],
+            contents,
             spaces,
         )
         arguments = (
@@ -211,8 +223,18 @@ class Pickler(_pickle.Pickler):
                 values[name] = value
         return values
 
-    def _use(self, module: Any, chains: set[_reach.Chain], space: Space | None, name: str) -> None:
-        """Code reaches a module: as ``name`` of a namespace, or by importing that name (None)."""
+    def _content(self, cell: Any, chains: set[_reach.Chain]) -> Any:
+        try:
+            value = cell.cell_contents
+        except ValueError:
+            return MISSING
+        if isinstance(value, Module):
+            self._use(value, chains, cell, "cell")
+            return MISSING  # comes later
+        return value
+
+    def _use(self, module: Any, chains: set[_reach.Chain], space: Any, name: str) -> None:
+        """Code reaches a module: as ``name`` of a space, in a cell, or by importing that name (None)."""
         used = self._used.get(id(module))
         if used is None:
             used = self._used[id(module)] = Used(module)
@@ -276,7 +298,7 @@ class Pickler(_pickle.Pickler):
 
     def _outside_of(self, module: Any, chains: set[_reach.Chain]) -> Outside:
         if () in chains:
-            chains = chains | {(name,) for name in self._attributes}
+            chains = chains | _reach.loose_chains(module, self._attributes)
         constants: dict[_reach.Chain, Any] = {}
         references: dict[_reach.Chain, tuple[str, str]] = {}
         patched: dict[_reach.Chain, Any] = {}
@@ -295,15 +317,12 @@ class Pickler(_pickle.Pickler):
     def _method(self, method: Any) -> Reduced:
         return MethodType, (method.__func__, method.__self__)
 
+    def _builtin(self, function: Any) -> Reduced:
+        known = self.referred(function)
+        return NotImplemented if known is None else known
+
     def _proxy(self, proxy: Any) -> Reduced:
         return MappingProxyType, (dict(proxy),)
-
-
-def _content(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return MISSING
 
 
 def _is_outside(module: Any) -> bool:
@@ -313,6 +332,7 @@ def _is_outside(module: Any) -> bool:
 HANDLERS: dict[Any, Callable[[Pickler, Any], Reduced]] = {
     Function: Pickler._function,
     Module: Pickler._module,
+    _reach.Builtin: Pickler._builtin,
     CellType: Pickler._cell,
     MethodType: Pickler._method,
     MappingProxyType: Pickler._proxy,

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ._rebuild import MISSING, Label
+from ._wire import encode_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -226,19 +227,38 @@ def find(name: object, path: object) -> Any:
 
 
 def refer(value: Any) -> tuple[str, str] | None:
-    """Module and path of a function or class that a worker can import; None for what it cannot, or is the application's."""
+    """Module and path of a function or class that workers can import; None where they cannot, or shall not."""
+    path = getattr(value, "__qualname__", None)
+    if isinstance(value, Builtin):
+        owner = value.__self__
+        if isinstance(owner, Module):  # compiled functions are where their module has put them
+            return None if is_own(owner.__name__) else (owner.__name__, value.__name__)
     name = getattr(value, "__module__", None)
-    if name is None and isinstance(value, Builtin):
-        owner = getattr(value, "__self__", None)
-        name = owner.__name__ if isinstance(owner, Module) else None
     if isinstance(value, Function):
         defined = value.__globals__.get("__name__")
         if defined != name and is_own(defined):
             return None  # made to look like another, as functools.wraps does
-    path = getattr(value, "__qualname__", None)
     if not isinstance(name, str) or not isinstance(path, str) or is_own(name):
         return None
-    return (name, path) if find(name, path) is value else None
+    found = find(name, path)
+    return (name, path) if found is value or _is_displaced(value, name, path, found) else None
+
+
+def _is_displaced(value: Any, name: str, path: str, found: Any) -> bool:
+    """Whether ``found`` has been put in the place of ``value``, which a worker finds there."""
+    if found is MISSING or "." in path:
+        return False
+    module = sys.modules[name]
+    if isinstance(value, Function):
+        original = value.__globals__ is module.__dict__ and value.__code__.co_qualname == path
+    else:
+        original = isinstance(value, type)
+    return original and judge(module, path, found)[0] == PATCHED
+
+
+def is_there(where: tuple[str, str], value: Any) -> bool:
+    """Whether that is where pickle finds it as well."""
+    return find(*where) is value
 
 
 def own_space(namespace: dict[str, Any]) -> bool:
@@ -277,19 +297,37 @@ def judge(module: Any, name: str, value: Any) -> tuple[int, Any]:
         if module.__name__ == "sys":
             return ORIGINAL, None  # they differ from one interpreter to the other
         return CONSTANT, value
+    kind = type(value)
+    if kind in (list, dict, set) and encode_plain(value) is not None:
+        return (ORIGINAL if module.__name__ == "sys" else CONSTANT), value
     if isinstance(value, Module):
         found = sys.modules.get(value.__name__)
         return (ORIGINAL, None) if found is value and not is_own(value.__name__) else (PATCHED, value)
     if isinstance(value, (Function, Builtin, type)):
         return _judge_named(module, name, value)
-    kind = type(value)
     made_by = getattr(kind, "__module__", None)
     if made_by == "unittest.mock" or (is_own(made_by) and find(made_by, "__name__") is not MISSING):
         return PATCHED, value
+    if made_by in ("functools", "operator"):
+        return _judge_named(module, name, value)
     function = getattr(value, "__func__", None)
-    if isinstance(function, Function) and own_space(function.__globals__):
-        return PATCHED, value
+    if isinstance(function, Function):  # a bound method, like those of the module random
+        if own_space(function.__globals__) or is_own(type(value.__self__).__module__):
+            return PATCHED, value
+        if function.__name__ != name and module.__dict__.get(function.__name__) == value:
+            return REFERRED, (module.__name__, function.__name__)
     return ORIGINAL, None
+
+
+def loose_chains(module: Any, attributes: set[str]) -> set[Chain]:
+    """The chains of these attributes, in any order, that a module has."""
+    found: set[Chain] = set()
+    for name in attributes:
+        value = module.__dict__.get(name, MISSING)
+        found.add((name,))
+        if isinstance(value, Module) and value is not module:
+            found |= {(name, below) for below in attributes if below in value.__dict__}
+    return found
 
 
 def judge_chains(module: Any, chains: set[Chain]) -> Iterator[tuple[Chain, Any, Any, int, Any]]:
@@ -340,6 +378,8 @@ def _judge_named(module: Any, name: str, value: Any) -> tuple[int, Any]:
         if isinstance(wrapped, Function) and own_space(wrapped.__globals__):
             return PATCHED, value
         return ORIGINAL, None
+    if not isinstance(value, type):
+        return PATCHED, value  # a partial, a getter: a copy of it does the same
     defined = value.__module__
     return (PATCHED, value) if is_own(defined) or not _akin(defined, module.__name__) else (ORIGINAL, None)
 

@@ -12,10 +12,11 @@ import os
 import sys
 from _weakref import ref
 from builtins import __dict__ as BUILTINS
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # as in typing, which workers shall not have to import
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import Any
 
 __all__: list[str] = []
 
@@ -223,9 +224,18 @@ def reference(name: str, path: str) -> Any:
     return found
 
 
-def same(one: object, other: object) -> bool:
-    """Whether both are the same constant: of one type and equal, or both nan."""
-    return one is other or (type(one) is type(other) and (one == other or (one != one and other != other)))
+def same(one: Any, other: Any) -> bool:
+    """Whether both are the same plain data: of one type and equal, or both nan; dicts in the same order."""
+    if one is other:
+        return True
+    kind = type(one)
+    if kind is not type(other):
+        return False
+    if kind is dict:
+        one, other, kind = list(one.items()), list(other.items()), list
+    if kind is list or kind is tuple:
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other or (one != one and other != other))
 
 
 def expected(
@@ -464,5 +474,7 @@ def finish(updates: list[tuple[Any, dict[str, Any], Iterable[str]]], _: object) 
     for made, values, left in updates:
         if made is None:
             here().imports.update(values)
+        elif type(made) is Cell:
+            made.cell_contents = values["cell"]
         else:
             fill_space(made, values, left)

@@ -75,8 +75,9 @@ def _default(thing: Any) -> Reduced:
 
 
 def _class(pickler: Pickler, cls: Any) -> Reduced:
-    if _reach.refer(cls) is not None:
-        return NotImplemented
+    known = pickler.referred(cls)
+    if known is not None:
+        return known
     special = _BUILTIN_CLASSES.get(cls)
     if special is not None:
         return type, (special,)

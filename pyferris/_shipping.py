@@ -94,6 +94,7 @@ class Plain:
         self._functions: dict[int, int] = {}
         self._cells: dict[int, int] = {}
         self._spaces: dict[int, int] = {}
+        self._in_cells: dict[int, tuple[Any, set[_reach.Chain]]] = {}  # modules
         self._queue: list[Any] = []
 
     def shipment(self, function: Any) -> Shipment:
@@ -110,7 +111,9 @@ class Plain:
         while self._queue:
             self._fill(self._queue.pop())
         for module, names, name in self.loose:
-            names[name] = self.module(module, {(attribute,) for attribute in self.attributes})
+            names[name] = self.module(module, {()})
+        for number, (module, chains) in self._in_cells.items():
+            self.cells[number] = self.module(module, chains)
         values = encode_plain(tuple(self.values))
         if values is None:
             raise NotPlain
@@ -153,7 +156,13 @@ class Plain:
             where,
             function.__name__,
             function.__qualname__,
-            None if closure is None else tuple([self._cell(cell) for cell in closure]),
+            closure
+            and tuple(
+                [
+                    self._cell(cell, names.cells.get(name) or {()})
+                    for name, cell in zip(code.co_freevars, closure, strict=True)
+                ]
+            ),
             about,
         )
 
@@ -164,7 +173,7 @@ class Plain:
             module = sys.modules.get(name, MISSING)
             self.checks.append(("dict", sys.modules, name, module))
             if module is not MISSING:
-                self.module(module, {(attribute,) for attribute in names.attributes})
+                self.module(module, _reach.loose_chains(module, names.attributes))
 
     def _annotations(self, function: Any) -> dict[str, Coded]:
         return {name: self.value(value) for name, value in _reach.light_annotations(function).items()}
@@ -227,21 +236,24 @@ class Plain:
         name = module.__name__
         if _reach.is_own(name) or sys.modules.get(name) is not module:
             raise NotPlain
+        if () in chains:
+            chains = chains | _reach.loose_chains(module, self.attributes)
         constants: dict[_reach.Chain, Any] = {}
         references: dict[_reach.Chain, tuple[str, str]] = {}
-        for chain, holder, value, verdict, what in _reach.judge_chains(module, chains):
+        for chain, holder, value, verdict, what in _reach.judge_chains(module, chains - {()}):
             self.checks.append(("dict", holder.__dict__, chain[-1], value))
             if verdict == _reach.PATCHED:
                 raise NotPlain
             if verdict == _reach.CONSTANT:
                 constants[chain] = what
+                self.changing = self.changing or not _reach.is_immutable(what)
             elif verdict == _reach.REFERRED:
                 references[chain] = what
         if encode_plain(tuple(constants.values())) is None:
             raise NotPlain
         return MODULE, (name, constants, references)
 
-    def _cell(self, cell: Any) -> int:
+    def _cell(self, cell: Any, chains: set[_reach.Chain]) -> int:
         number = self._cells.get(id(cell))
         if number is None:
             number = self._cells[id(cell)] = len(self.cells)
@@ -252,7 +264,12 @@ class Plain:
                 self.checks.append(("cell", cell, MISSING))
             else:
                 self.checks.append(("cell", cell, value))
-                self.cells[number] = self.value(value)
+                if isinstance(value, Module):
+                    self._in_cells[number] = (value, set())
+                else:
+                    self.cells[number] = self.value(value)
+        if number in self._in_cells:
+            self._in_cells[number][1].update(chains)
         return number
 
     def value(self, value: Any) -> Coded:
@@ -266,7 +283,7 @@ class Plain:
                 raise NotPlain
             return REFERENCE, where
         if kind is Module:
-            return self.module(value, {(attribute,) for attribute in self.attributes})
+            raise NotPlain
         if not _reach.is_immutable(value):
             self.changing = True
             if kind not in (list, dict, set, tuple, frozenset):

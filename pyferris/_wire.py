@@ -6,13 +6,14 @@ Used in workers as well: imports nothing but built-in modules until something as
 from __future__ import annotations
 
 import marshal
-from typing import TYPE_CHECKING, Any
 
 from . import _native, _rebuild
 
+TYPE_CHECKING = False  # as in typing, which workers shall not have to import
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType
+    from typing import Any
 
 __all__: list[str] = []
 
