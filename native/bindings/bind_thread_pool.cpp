@@ -13,6 +13,12 @@ namespace {
 
 PoolObject* as_pool(PyObject* object) { return reinterpret_cast<PoolObject*>(object); }
 
+// What the pool shares with its workers; null with an error set where `__init__` was not called.
+std::shared_ptr<PoolShared> shared_of(PyObject* object) {
+    if (as_pool(object)->shared == nullptr) raise_not_made();
+    return as_pool(object)->shared;
+}
+
 struct Registry {
     std::mutex mutex;
     std::vector<std::weak_ptr<PoolShared>> pools;  // guarded by mutex
@@ -155,7 +161,7 @@ PyObject* submit(PyObject* object, PyObject* const* args, Py_ssize_t count, PyOb
         return nullptr;
     }
     if (self->shared == nullptr) {
-        PyErr_SetString(PyExc_RuntimeError, "this pool was not made completely: call super().__init__() first");
+        raise_not_made();
         return nullptr;
     }
     if (names != nullptr && PyTuple_GET_SIZE(names) == 0) names = nullptr;
@@ -198,26 +204,29 @@ PyObject* submit(PyObject* object, PyObject* const* args, Py_ssize_t count, PyOb
 
 // `_close(by)`: no more submits. The first reason is kept.
 PyObject* close(PyObject* object, PyObject* by) {
-    PoolShared& shared = *as_pool(object)->shared;
+    const std::shared_ptr<PoolShared> shared = shared_of(object);
+    if (shared == nullptr) return nullptr;
     const char* text = PyUnicode_AsUTF8(by);
     if (text == nullptr) return nullptr;
     {
-        const std::lock_guard lock(shared.mutex);
-        if (shared.closed_by.empty()) shared.closed_by = text;
+        const std::lock_guard lock(shared->mutex);
+        if (shared->closed_by.empty()) shared->closed_by = text;
     }
-    shared.closed.store(true, std::memory_order_release);
-    if (shared.threads != nullptr) shared.threads->close();
+    shared->closed.store(true, std::memory_order_release);
+    if (shared->threads != nullptr) shared->threads->close();
     Py_RETURN_NONE;
 }
 
 PyObject* cancel_queued(PyObject* object, PyObject* /*unused*/) {
-    const std::shared_ptr<PoolShared> shared = as_pool(object)->shared;
+    const std::shared_ptr<PoolShared> shared = shared_of(object);
+    if (shared == nullptr) return nullptr;
     if (shared->threads != nullptr) discard_queued(*shared, nullptr);
     Py_RETURN_NONE;
 }
 
 PyObject* stop_running(PyObject* object, PyObject* /*unused*/) {
-    const std::shared_ptr<PoolShared> shared = as_pool(object)->shared;
+    const std::shared_ptr<PoolShared> shared = shared_of(object);
+    if (shared == nullptr) return nullptr;
     const std::lock_guard lock(shared->mutex);
     for (const PyWorker* worker : shared->workers) {
         for (FutureObject* future : worker->running()) future->state.request_stop();
@@ -250,23 +259,27 @@ int join(PoolShared& shared, Deadline deadline) {
 PyObject* join_method(PyObject* object, PyObject* timeout) {
     Deadline deadline = kNoDeadline;
     if (!parse_timeout(timeout, "timeout", &deadline)) return nullptr;
-    const std::shared_ptr<PoolShared> shared = as_pool(object)->shared;
+    const std::shared_ptr<PoolShared> shared = shared_of(object);
+    if (shared == nullptr) return nullptr;
     const int joined = join(*shared, deadline);
     return joined < 0 ? nullptr : PyBool_FromLong(joined);
 }
 
 PyObject* is_worker(PyObject* object, PyObject* /*unused*/) {
-    const PoolShared& shared = *as_pool(object)->shared;
-    return PyBool_FromLong(shared.threads != nullptr && shared.threads->is_current());
+    const std::shared_ptr<PoolShared> shared = shared_of(object);
+    if (shared == nullptr) return nullptr;
+    return PyBool_FromLong(shared->threads != nullptr && shared->threads->is_current());
 }
 
 PyObject* get_active(PyObject* object, void* /*unused*/) {
-    return PyLong_FromLongLong(as_pool(object)->shared->active.load(std::memory_order_relaxed));
+    const std::shared_ptr<PoolShared> shared = shared_of(object);
+    return shared == nullptr ? nullptr : PyLong_FromLongLong(shared->active.load(std::memory_order_relaxed));
 }
 
 PyObject* get_queued(PyObject* object, void* /*unused*/) {
-    const PoolShared& shared = *as_pool(object)->shared;
-    return PyLong_FromSize_t(shared.threads == nullptr ? 0 : shared.threads->queued());
+    const std::shared_ptr<PoolShared> shared = shared_of(object);
+    if (shared == nullptr) return nullptr;
+    return PyLong_FromSize_t(shared->threads == nullptr ? 0 : shared->threads->queued());
 }
 
 PyObject* get_closed(PyObject* object, void* /*unused*/) {
@@ -275,13 +288,13 @@ PyObject* get_closed(PyObject* object, void* /*unused*/) {
 }
 
 PyObject* get_threads(PyObject* object, void* /*unused*/) {
-    PyRef threads = PyRef::steal(PySet_New(nullptr));
+    const std::shared_ptr<PoolShared> shared = shared_of(object);
+    PyRef threads = PyRef::steal(shared == nullptr ? nullptr : PySet_New(nullptr));
     if (!threads) return nullptr;
     std::vector<PyObject*> alive;
     {
-        PoolShared& shared = *as_pool(object)->shared;
-        const std::lock_guard lock(shared.mutex);
-        for (PyWorker* worker : shared.workers) {
+        const std::lock_guard lock(shared->mutex);
+        for (PyWorker* worker : shared->workers) {
             if (worker->thread() != nullptr) alive.push_back(Py_NewRef(worker->thread()));
         }
     }
@@ -421,7 +434,8 @@ PyMethodDef functions[] = {
 }  // namespace
 
 bool register_thread_pool(PyObject* module) {
-    return add_type(module, &spec) != nullptr && PyModule_AddFunctions(module, functions) == 0;
+    module_state().pool_core = add_type(module, &spec);
+    return module_state().pool_core != nullptr && PyModule_AddFunctions(module, functions) == 0;
 }
 
 }  // namespace pyferris::python

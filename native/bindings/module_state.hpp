@@ -11,6 +11,7 @@ struct ModuleState {
     // Native types.
     PyTypeObject* future_core = nullptr;
     PyTypeObject* awaiter = nullptr;
+    PyTypeObject* pool_core = nullptr;
     // Given by the package.
     PyTypeObject* safe_future = nullptr;  // pyferris.future.SafeFuture
     PyObject* pool_closed = nullptr;      // exception classes, from pyferris.errors
