@@ -154,6 +154,18 @@ bool fill_call(FutureObject* future, PyObject* const* args, Py_ssize_t count, Py
     return capture_context(&future->call.context);
 }
 
+// What cannot be called. Always null.
+PyObject* refuse_function(PyObject* value) {
+    if (PyCoro_CheckExact(value) != 0) {
+        return PyErr_Format(PyExc_TypeError,
+                            "submit() needs a callable as its first argument, not the coroutine %R: give the coroutine "
+                            "function and its arguments, as in submit(fn, *args)",
+                            value);
+    }
+    return PyErr_Format(PyExc_TypeError, "submit() needs a callable as its first argument, not %.200s: %.200R",
+                        Py_TYPE(value)->tp_name, value);
+}
+
 PyObject* submit(PyObject* object, PyObject* const* args, Py_ssize_t count, PyObject* names) {
     PoolObject* self = as_pool(object);
     if (count < 1) {
@@ -164,6 +176,7 @@ PyObject* submit(PyObject* object, PyObject* const* args, Py_ssize_t count, PyOb
         raise_not_made();
         return nullptr;
     }
+    if (PyCallable_Check(args[0]) == 0) return refuse_function(args[0]);
     if (names != nullptr && PyTuple_GET_SIZE(names) == 0) names = nullptr;
     PoolShared& shared = *self->shared;
     if (is_coroutine_function(args[0])) {

@@ -68,3 +68,17 @@ def test_a_map_that_no_pool_has_made_says_so() -> None:
     with pytest.raises(TypeError, match="runs in a SafeThreadPool, not in 5"):
         empty._start(5, int, [1], True, 0, 0, None, False, False, None)
     assert not _native.is_worker()
+
+
+@pytest.mark.parametrize("value", [3, None, "abs"])
+def test_what_cannot_be_called_is_named_at_once(value: Any) -> None:
+    with SafeThreadPool(1) as pool, pytest.raises(TypeError, match=r"^submit\(\) needs a callable") as caught:
+        pool.submit(value)
+    assert repr(value) in str(caught.value)
+
+
+def test_a_coroutine_instead_of_its_function_is_told_what_to_give() -> None:
+    coroutine: Any = nothing()
+    with SafeThreadPool(1) as pool, pytest.raises(TypeError, match=r"submit\(fn, \*args\)"):
+        pool.submit(coroutine)
+    coroutine.close()
