@@ -102,8 +102,9 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
     @property
     def active_tasks(self) -> int:
         """How many calls are queued or running."""
+        active = self._active
         runner = self._runner
-        return self._active + (0 if runner is None else runner.active)
+        return active + (0 if runner is None else runner.active)
 
     if TYPE_CHECKING:
 
@@ -208,6 +209,8 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
         await gone
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_runner_lock"):
+            return f"<{type(self).__name__} not made completely>"
         state = "closed" if self._closed else "open"
         return f"<SafeThreadPool {self._thread_name_prefix!r} max_workers={self._max_workers} {state}>"
 

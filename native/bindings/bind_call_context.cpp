@@ -49,18 +49,31 @@ PyObject* check_cancelled(PyObject* /*module*/, PyObject* /*unused*/) {
     Py_RETURN_NONE;
 }
 
-PyObject* sleep(PyObject* /*module*/, PyObject* seconds) {
-    if (seconds == Py_None) {
-        PyErr_SetString(PyExc_TypeError, "sleep() takes a number of seconds, not None");
-        return nullptr;
-    }
-    Deadline deadline = kNoDeadline;
-    if (!parse_timeout(seconds, "seconds", &deadline)) return nullptr;
+// As time.sleep reads it. False with an error set.
+bool parse_seconds(PyObject* seconds, Deadline* deadline) {
+    constexpr double kLongest = 9.0e9;  // parse_timeout takes more for ever
     const double value = PyFloat_AsDouble(seconds);
+    if (value == -1.0 && PyErr_Occurred() != nullptr) {
+        if (PyErr_ExceptionMatches(PyExc_TypeError) == 0) return false;
+        PyErr_Format(PyExc_TypeError, "sleep() takes a number of seconds, not %.200s: %.200R",
+                     Py_TYPE(seconds)->tp_name, seconds);
+        return false;
+    }
     if (value < 0) {
         PyErr_Format(PyExc_ValueError, "sleep() takes a number of seconds of 0 or more, not %R", seconds);
-        return nullptr;
+        return false;
     }
+    if (value > kLongest) {
+        PyErr_Format(PyExc_OverflowError, "sleep() takes at most 9e9 seconds, not %R", seconds);
+        return false;
+    }
+    const PyRef number = PyRef::steal(PyFloat_FromDouble(value));
+    return number && parse_timeout(number.get(), "seconds", deadline);
+}
+
+PyObject* sleep(PyObject* /*module*/, PyObject* seconds) {
+    Deadline deadline = kNoDeadline;
+    if (!parse_seconds(seconds, &deadline)) return nullptr;
     FutureState* state = current_state();
     const ParkerLease lease;
     if (state == nullptr) {

@@ -78,8 +78,13 @@ void dealloc(PyObject* object) {
     Py_DECREF(type);
 }
 
+// concurrent.futures.Future's __init__ must not run: it would make a condition for each future.
+int initialize(PyObject* /*self*/, PyObject* /*args*/, PyObject* /*kwargs*/) { return 0; }
+
 PyObject* make(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
-    if ((args != nullptr && PyTuple_GET_SIZE(args) != 0) || (kwargs != nullptr && PyDict_GET_SIZE(kwargs) != 0)) {
+    const bool given =
+        (args != nullptr && PyTuple_GET_SIZE(args) != 0) || (kwargs != nullptr && PyDict_GET_SIZE(kwargs) != 0);
+    if (given && type->tp_init == initialize) {  // else they are for a subclass's own __init__
         PyErr_Format(PyExc_TypeError, "%.100s() takes no arguments", type->tp_name);
         return nullptr;
     }
@@ -91,9 +96,6 @@ PyObject* make(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
     new (&self->observers) std::atomic<Observers*>(nullptr);
     return as_object(self);
 }
-
-// concurrent.futures.Future's __init__ must not run: it would make a condition for each future.
-int initialize(PyObject* /*self*/, PyObject* /*args*/, PyObject* /*kwargs*/) { return 0; }
 
 PyObject* cancel_method(PyObject* object, PyObject* /*unused*/) {
     const int cancelled = cancel(as_future(object));

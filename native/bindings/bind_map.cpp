@@ -236,8 +236,14 @@ PyObject* start(PyObject* object, PyObject* args) {
         PyErr_SetString(PyExc_RuntimeError, "this map was started already");
         return nullptr;
     }
+    if (PyObject_TypeCheck(pool, module_state().pool_core) == 0) {
+        return PyErr_Format(PyExc_TypeError, "a map runs in a SafeThreadPool, not in %R", pool);
+    }
     auto* core = reinterpret_cast<PoolObject*>(pool);
-    if (core->shared == nullptr) return PyErr_Format(PyExc_RuntimeError, "this pool was not made completely");
+    if (core->shared == nullptr) {
+        raise_not_made();
+        return nullptr;
+    }
     if (core->shared->closed.load(std::memory_order_acquire)) {
         return refuse_submit(*core->shared, ThreadPool::SubmitResult::closed);
     }

@@ -14,6 +14,12 @@ namespace {
 
 PoolObject* as_pool(PyObject* object) { return reinterpret_cast<PoolObject*>(object); }
 
+// What the pool shares with its workers; null with an error set where `__init__` was not called.
+std::shared_ptr<PoolShared> shared_of(PyObject* object) {
+    if (as_pool(object)->shared == nullptr) raise_not_made();
+    return as_pool(object)->shared;
+}
+
 int traverse(PyObject* object, visitproc visit, void* arg) {
     PoolObject* self = as_pool(object);
     Py_VISIT(Py_TYPE(object));
@@ -121,6 +127,18 @@ bool fill_call(FutureObject* future, PyObject* const* args, Py_ssize_t count, Py
     return capture_context(&future->call.context);
 }
 
+// What cannot be called. Always null.
+PyObject* refuse_function(PyObject* value) {
+    if (PyCoro_CheckExact(value) != 0) {
+        return PyErr_Format(PyExc_TypeError,
+                            "submit() needs a callable as its first argument, not the coroutine %R: give the coroutine "
+                            "function and its arguments, as in submit(fn, *args)",
+                            value);
+    }
+    return PyErr_Format(PyExc_TypeError, "submit() needs a callable as its first argument, not %.200s: %.200R",
+                        Py_TYPE(value)->tp_name, value);
+}
+
 PyObject* submit(PyObject* object, PyObject* const* args, Py_ssize_t count, PyObject* names) {
     PoolObject* self = as_pool(object);
     if (count < 1) {
@@ -128,9 +146,10 @@ PyObject* submit(PyObject* object, PyObject* const* args, Py_ssize_t count, PyOb
         return nullptr;
     }
     if (self->shared == nullptr) {
-        PyErr_SetString(PyExc_RuntimeError, "this pool was not made completely: call super().__init__() first");
+        raise_not_made();
         return nullptr;
     }
+    if (PyCallable_Check(args[0]) == 0) return refuse_function(args[0]);
     if (names != nullptr && PyTuple_GET_SIZE(names) == 0) names = nullptr;
     PoolShared& shared = *self->shared;
     if (is_coroutine_function(args[0])) {
@@ -172,26 +191,29 @@ PyObject* submit(PyObject* object, PyObject* const* args, Py_ssize_t count, PyOb
 
 // `_close(by)`: no more submits. The first reason is kept.
 PyObject* close(PyObject* object, PyObject* by) {
-    PoolShared& shared = *as_pool(object)->shared;
+    const std::shared_ptr<PoolShared> shared = shared_of(object);
+    if (shared == nullptr) return nullptr;
     const char* text = PyUnicode_AsUTF8(by);
     if (text == nullptr) return nullptr;
     {
-        const std::lock_guard lock(shared.mutex);
-        if (shared.closed_by.empty()) shared.closed_by = text;
+        const std::lock_guard lock(shared->mutex);
+        if (shared->closed_by.empty()) shared->closed_by = text;
     }
-    shared.closed.store(true, std::memory_order_release);
-    if (shared.threads != nullptr) shared.threads->close();
+    shared->closed.store(true, std::memory_order_release);
+    if (shared->threads != nullptr) shared->threads->close();
     Py_RETURN_NONE;
 }
 
 PyObject* cancel_queued(PyObject* object, PyObject* /*unused*/) {
-    const std::shared_ptr<PoolShared> shared = as_pool(object)->shared;
+    const std::shared_ptr<PoolShared> shared = shared_of(object);
+    if (shared == nullptr) return nullptr;
     if (shared->threads != nullptr) discard_queued(*shared, nullptr);
     Py_RETURN_NONE;
 }
 
 PyObject* stop_running(PyObject* object, PyObject* /*unused*/) {
-    const std::shared_ptr<PoolShared> shared = as_pool(object)->shared;
+    const std::shared_ptr<PoolShared> shared = shared_of(object);
+    if (shared == nullptr) return nullptr;
     if (shared->isolated != nullptr) interrupt_all(*shared);
     const std::lock_guard lock(shared->mutex);
     for (const PyWorker* worker : shared->workers) {
@@ -204,23 +226,27 @@ PyObject* stop_running(PyObject* object, PyObject* /*unused*/) {
 PyObject* join_method(PyObject* object, PyObject* timeout) {
     Deadline deadline = kNoDeadline;
     if (!parse_timeout(timeout, "timeout", &deadline)) return nullptr;
-    const std::shared_ptr<PoolShared> shared = as_pool(object)->shared;
+    const std::shared_ptr<PoolShared> shared = shared_of(object);
+    if (shared == nullptr) return nullptr;
     const int joined = join_pool(*shared, deadline);
     return joined < 0 ? nullptr : PyBool_FromLong(joined);
 }
 
 PyObject* is_worker(PyObject* object, PyObject* /*unused*/) {
-    const PoolShared& shared = *as_pool(object)->shared;
-    return PyBool_FromLong(shared.threads != nullptr && shared.threads->is_current());
+    const std::shared_ptr<PoolShared> shared = shared_of(object);
+    if (shared == nullptr) return nullptr;
+    return PyBool_FromLong(shared->threads != nullptr && shared->threads->is_current());
 }
 
 PyObject* get_active(PyObject* object, void* /*unused*/) {
-    return PyLong_FromLongLong(as_pool(object)->shared->active.load(std::memory_order_relaxed));
+    const std::shared_ptr<PoolShared> shared = shared_of(object);
+    return shared == nullptr ? nullptr : PyLong_FromLongLong(shared->active.load(std::memory_order_relaxed));
 }
 
 PyObject* get_queued(PyObject* object, void* /*unused*/) {
-    const PoolShared& shared = *as_pool(object)->shared;
-    return PyLong_FromSize_t(shared.threads == nullptr ? 0 : shared.threads->queued());
+    const std::shared_ptr<PoolShared> shared = shared_of(object);
+    if (shared == nullptr) return nullptr;
+    return PyLong_FromSize_t(shared->threads == nullptr ? 0 : shared->threads->queued());
 }
 
 PyObject* get_closed(PyObject* object, void* /*unused*/) {
@@ -229,13 +255,13 @@ PyObject* get_closed(PyObject* object, void* /*unused*/) {
 }
 
 PyObject* get_threads(PyObject* object, void* /*unused*/) {
-    PyRef threads = PyRef::steal(PySet_New(nullptr));
+    const std::shared_ptr<PoolShared> shared = shared_of(object);
+    PyRef threads = PyRef::steal(shared == nullptr ? nullptr : PySet_New(nullptr));
     if (!threads) return nullptr;
     std::vector<PyObject*> alive;
     {
-        PoolShared& shared = *as_pool(object)->shared;
-        const std::lock_guard lock(shared.mutex);
-        for (PyWorker* worker : shared.workers) {
+        const std::lock_guard lock(shared->mutex);
+        for (PyWorker* worker : shared->workers) {
             if (worker->thread() != nullptr) alive.push_back(Py_NewRef(worker->thread()));
         }
     }
@@ -286,6 +312,9 @@ PyType_Spec spec = {"pyferris._native.PoolCore", sizeof(PoolObject), 0,
 
 }  // namespace
 
-bool register_thread_pool(PyObject* module) { return add_type(module, &spec) != nullptr; }
+bool register_thread_pool(PyObject* module) {
+    module_state().pool_core = add_type(module, &spec);
+    return module_state().pool_core != nullptr;
+}
 
 }  // namespace pyferris::python

@@ -12,6 +12,7 @@ struct ModuleState {
     PyTypeObject* future_core = nullptr;
     PyTypeObject* awaiter = nullptr;
     PyObject* call_cancelled = nullptr;  // pyferris.errors.CallCancelled
+    PyTypeObject* pool_core = nullptr;
     // Given by the package.
     PyTypeObject* safe_future = nullptr;  // pyferris.future.SafeFuture
     PyObject* pool_closed = nullptr;      // exception classes, from pyferris.errors

@@ -310,6 +310,10 @@ void break_pool(PoolShared& shared, PyObject* error) {
     discard_queued(shared, broken.get());
 }
 
+void raise_not_made() {
+    PyErr_SetString(PyExc_RuntimeError, "this pool was not made completely: call super().__init__() first");
+}
+
 PyObject* refuse_submit(PoolShared& shared, ThreadPool::SubmitResult why) {
     if (why == ThreadPool::SubmitResult::no_thread) {
         PyErr_Format(PyExc_RuntimeError, "can't start new thread for %s; nothing was submitted", shared.prefix.c_str());

@@ -120,6 +120,8 @@ void discard(PyTask& task, PyObject* error);
 void fail_call(FutureObject* future, PyObject* error);
 /// An initializer failed with `error`: reports it, closes the pool and fails what is queued. Attached.
 void break_pool(PoolShared& shared, PyObject* error);
+/// Raises that a subclass has not called `__init__`.
+void raise_not_made();
 /// Raises why a task was not queued. Always null.
 PyObject* refuse_submit(PoolShared& shared, ThreadPool::SubmitResult why);
 
