@@ -188,7 +188,9 @@ def _clean() -> bool:
     if "atexit" in sys.modules:
         sys.modules["atexit"]._run_exitfuncs()
     flush()
-    _reset_kept_state()
+    tracing = sys.modules.get("tracemalloc")
+    if tracing is not None and tracing.is_tracing():
+        tracing.stop()
     dropped = _restore_modules()
     if _outputs:
         sys.stdout, sys.stderr = _outputs  # for destructors
@@ -259,15 +261,6 @@ def _same(one: dict[Any, Any], other: dict[Any, Any]) -> bool:
     return len(one) == len(other) and all(one.get(key, other) is value for key, value in other.items())
 
 
-def _reset_kept_state() -> None:
-    """What the loaded C modules keep for the thread or the interpreter, beyond their namespaces."""
-    decimal = sys.modules.get("decimal")
-    if decimal is not None:
-        decimal.setcontext(decimal.Context())
-    if sys.modules.get("tracemalloc") is not None and sys.modules["tracemalloc"].is_tracing():
-        sys.modules["tracemalloc"].stop()
-
-
 def _stop_monitoring() -> None:
     monitoring: Any = getattr(sys, "monitoring", None)
     for tool in range(6) if monitoring is not None else ():
@@ -285,9 +278,11 @@ def _end_threads() -> bool:
     """Let the threads that user code has started end. False if some go on."""
     if not _running_threads():
         return True
-    queues: Any = getattr(sys.modules.get("concurrent.futures.thread"), "_threads_queues", {})
-    for queue in list(queues.values()):  # an executor that nobody has shut down: its idle threads end on None
-        queue.put(None)
+    pools: Any = sys.modules.get("concurrent.futures.thread")
+    if pools is not None:  # executors that nobody has shut down: their idle threads end as at exit
+        pools._shutdown = True
+        for queue in list(pools._threads_queues.values()):
+            queue.put(None)
     from time import monotonic, sleep
 
     deadline = monotonic() + _THREADS_END

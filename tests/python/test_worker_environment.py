@@ -120,7 +120,9 @@ class Worker:
         self.interpreter = Interpreter(home[1])
 
     def enter(self, code: str = "", request: str = "None") -> None:
-        self.interpreter.run(f"_worker.enter(environment, send, {request})\n" + code, environment=_environment.capture())
+        self.interpreter.run(
+            f"_worker.enter(environment, send, {request})\n" + code, environment=_environment.capture()
+        )
 
     def ask(self, code: str, **given: object) -> object:
         self.interpreter.run(code, **given)
@@ -463,9 +465,11 @@ def test_an_interpreter_with_a_thread_that_goes_on_is_not_used_again():
         + """
         interpreter.run('''
         import _thread
-        stop = _thread.allocate_lock()
+        stop, started = _thread.allocate_lock(), _thread.allocate_lock()
         stop.acquire()
-        _thread.start_new_thread(stop.acquire, ())
+        started.acquire()
+        _thread.start_new_thread(lambda: (started.release(), stop.acquire()), ())
+        started.acquire()
         assert not _worker.leave()
         ''')
         os._exit(0)
