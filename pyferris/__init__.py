@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ._version import __version__
 
-TYPE_CHECKING = False  # as in typing, which workers shall not have to import
+TYPE_CHECKING = False  # typing is not imported in a worker interpreter
 if TYPE_CHECKING:
     from .safe_thread import (
         BrokenPool,

@@ -1,5 +1,6 @@
 // Pools whose workers are interpreters of their own: opening them, submitting to them, and what Python asks of them.
 #include "context_scope.hpp"
+#include "exit_memory.hpp"
 #include "interpreter_worker.hpp"
 #include "notifier.hpp"
 #include "py_args.hpp"
@@ -172,6 +173,11 @@ PyObject* end_parked(PyObject* /*module*/, PyObject* /*unused*/) {
     Py_RETURN_NONE;
 }
 
+PyObject* keep_memory(PyObject* /*module*/, PyObject* /*unused*/) {
+    if (!keep_memory_at_exit()) return nullptr;
+    Py_RETURN_NONE;
+}
+
 struct Slot {
     const char* name;
     PyObject* ModuleState::* member;
@@ -204,6 +210,7 @@ PyMethodDef functions[] = {
     {"set_interpreter_bootstrap", set_bootstrap, METH_O, nullptr},
     {"interpreter_counts", counts, METH_NOARGS, nullptr},
     {"end_parked_interpreters", end_parked, METH_NOARGS, nullptr},
+    {"keep_memory_at_exit", keep_memory, METH_NOARGS, nullptr},
     {"install_isolation", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(install_isolation)),
      METH_VARARGS | METH_KEYWORDS, nullptr},
     {nullptr, nullptr, 0, nullptr},
