@@ -2,6 +2,7 @@
 //
 // Which of the three is decided once, from the initial values. Numbers are atomics; references are guarded by a mutex,
 // under which they are only counted up and exchanged: making numbers, adding, comparing and dropping happen outside.
+// Numbers can be seen by all interpreters; objects become bytes for that, for good.
 #pragma once
 
 #include <cstddef>
@@ -12,6 +13,7 @@
 
 #include "py_ref.hpp"
 #include "pyferris/numeric_array.hpp"
+#include "shared_cell.hpp"
 
 namespace pyferris::python {
 
@@ -24,34 +26,44 @@ struct ElementRange {
     std::size_t operator[](Py_ssize_t i) const noexcept { return static_cast<std::size_t>(start + i * step); }
 };
 
-/// References to objects; null is None. Attached threads.
+/// References to objects, null is None; or objects in bytes. Attached threads.
 class ObjectSlots {
   public:
     /// Takes over the references, before anybody else sees them.
-    explicit ObjectSlots(std::vector<PyObject*> objects) noexcept : objects_(std::move(objects)) {}
+    explicit ObjectSlots(std::vector<Cell> cells) noexcept : cells_(std::move(cells)) {}
+    ObjectSlots(const ObjectSlots&) = delete;
+    ObjectSlots& operator=(const ObjectSlots&) = delete;
+    ~ObjectSlots();
 
-    PyRef get(std::size_t index);
-    void set(std::size_t index, PyObject* value);
-    /// Stores `value` if `expected` itself is there still. The caller holds a reference to both.
-    bool replace_if(std::size_t index, PyObject* expected, PyObject* value);
-    /// New references to a range of them as of one moment. Throws std::bad_alloc.
-    std::vector<PyObject*> copy(const ElementRange& range);
-    /// Makes all of them None.
+    CellRef get(std::size_t index);
+    /// False with an error set: it cannot be encoded.
+    bool set(std::size_t index, PyObject* value);
+    /// Stores `value` if `expected` itself, which the caller holds, is there still: 1, else 0; -1 with an error set.
+    int replace_if(std::size_t index, Cell expected, PyObject* value);
+    /// A range of them as of one moment, owned by the caller. Throws std::bad_alloc.
+    std::vector<Cell> copy(const ElementRange& range);
+    /// Makes all references None; leaves bytes alone.
     void clear();
-    /// For the collector: no lock, as no thread is inside a locked part while it runs.
-    const std::vector<PyObject*>& unlocked() const noexcept { return objects_; }
+    /// Turns the objects into bytes. False with an error set; then nothing changed.
+    bool share();
+    bool is_encoded() const noexcept { return encoded_.load(std::memory_order_acquire); }
+    /// For the collector, while they are not bytes: no lock, as no thread is inside a locked part while it runs.
+    const std::vector<Cell>& unlocked() const noexcept { return cells_; }
 
   private:
     std::mutex mutex_;
-    std::vector<PyObject*> objects_;  // the elements are guarded by mutex_; their number never changes
+    std::vector<Cell> cells_;           // the elements are guarded by mutex_; their number never changes
+    std::atomic<bool> encoded_{false};  // changed under mutex_
 };
 
 enum class ElementType : std::uint8_t { int64, float64, object };
 
 const char* name_of(ElementType type);
 
-class ArrayStorage {
+class ArrayStorage final : public SharedState {
   public:
+    ArrayStorage() noexcept : SharedState(SharedKind::array, false) {}
+
     using Ints = NumericArray<std::int64_t>;
     using Reals = NumericArray<double>;
 
@@ -63,6 +75,8 @@ class ArrayStorage {
     std::size_t size() const noexcept { return size_; }
     /// The numbers as plain memory; null for objects.
     void* memory() noexcept;
+    /// Makes it fit to be seen by other interpreters. False with an error set; then nothing changed.
+    bool share();
     /// Null for numbers.
     ObjectSlots* objects() noexcept { return std::get_if<ObjectSlots>(&store_); }
 

@@ -1,6 +1,7 @@
 #include "lock_support.hpp"
 
 #include "py_args.hpp"
+#include "py_compat.hpp"
 
 namespace pyferris::python {
 
@@ -56,6 +57,14 @@ int acquire(Mutex& mutex, Deadline deadline) {
         }
         return result == WaitResult::timed_out ? 0 : -1;
     }
+}
+
+bool acquire_in_the_end(Mutex& mutex) {
+    PyRef interrupted;
+    while (acquire(mutex, kNoDeadline) < 0) interrupted = PyRef::steal(take_raised());
+    if (!interrupted) return true;
+    raise_taken(interrupted.release());
+    return false;
 }
 
 }  // namespace pyferris::python

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "py_ref.hpp"
+#include "shared_state.hpp"
 
 namespace pyferris::python {
 
@@ -11,6 +12,10 @@ struct ModuleState {
     // Native types.
     PyTypeObject* future_core = nullptr;
     PyTypeObject* awaiter = nullptr;
+    PyTypeObject* shared_types[kSharedKinds] = {};  // by SharedKind
+    PyObject* attach = nullptr;                     // _native._attach
+    PyObject* shared_encode = nullptr;              // (object, what) -> bytes; null: pickle
+    PyObject* shared_decode = nullptr;              // (bytes) -> object
     // Given by the package.
     PyTypeObject* safe_future = nullptr;  // pyferris.future.SafeFuture
     PyObject* pool_closed = nullptr;      // exception classes, from pyferris.errors
@@ -45,6 +50,8 @@ bool create_module_state();
 /// Makes a type from `spec`, adds it to `module` under its short name and returns it, owned by the module; null with
 /// an error set.
 PyTypeObject* add_type(PyObject* module, PyType_Spec* spec);
+/// The same for the type of a kind of shared data, which unpickling makes objects of.
+bool add_shared_type(PyObject* module, PyType_Spec* spec, SharedKind kind);
 
 // One function a hand-written type, in the file of the same name (bind_<name>.cpp). False with an error set.
 bool register_future(PyObject* module);
@@ -58,5 +65,7 @@ bool register_queue(PyObject* module);
 bool register_counter(PyObject* module);
 bool register_array(PyObject* module);
 bool register_dict(PyObject* module);
+bool register_condition(PyObject* module);
+bool register_shared(PyObject* module);
 
 }  // namespace pyferris::python
