@@ -229,7 +229,7 @@ CellRef ObjectSlots::get(std::size_t index) {
 }
 
 bool ObjectSlots::set(std::size_t index, PyObject* value) {
-    Offer offer(value, kElement);
+    Offer offer(value, kElement, owner_);
     for (;;) {
         if (!offer.prepare(is_encoded())) return false;
         CellRef old;
@@ -241,7 +241,7 @@ bool ObjectSlots::set(std::size_t index, PyObject* value) {
 }
 
 int ObjectSlots::replace_if(std::size_t index, Cell expected, PyObject* value) {
-    Offer offer(value, kElement);
+    Offer offer(value, kElement, owner_);
     if (!offer.prepare(expected.is_encoded())) return -1;
     CellRef old;
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -272,7 +272,7 @@ void ObjectSlots::clear() {
 
 bool ObjectSlots::share() {
     try {
-        CellEncoder encoder;
+        CellEncoder encoder(owner_);
         encoder.reserve(cells_.size());
         for (;;) {
             {
@@ -328,7 +328,7 @@ bool ArrayStorage::fill(PyObject* initial, PyObject* dtype) {
     for (std::size_t i = 0; i < size; ++i) {
         objects[i] = Cell(Py_NewRef(PyList_GET_ITEM(values.get(), static_cast<Py_ssize_t>(i))));
     }
-    store_.emplace<ObjectSlots>(std::move(objects));
+    store_.emplace<ObjectSlots>(std::move(objects), *this);
     return true;
 }
 

@@ -29,8 +29,9 @@ struct ElementRange {
 /// References to objects, null is None; or objects in bytes. Attached threads.
 class ObjectSlots {
   public:
-    /// Takes over the references, before anybody else sees them.
-    explicit ObjectSlots(std::vector<Cell> cells) noexcept : cells_(std::move(cells)) {}
+    /// Takes over the references of `owner`, before anybody else sees them.
+    ObjectSlots(std::vector<Cell> cells, const SharedState& owner) noexcept
+        : owner_(owner), cells_(std::move(cells)) {}
     ObjectSlots(const ObjectSlots&) = delete;
     ObjectSlots& operator=(const ObjectSlots&) = delete;
     ~ObjectSlots();
@@ -51,6 +52,7 @@ class ObjectSlots {
     const std::vector<Cell>& unlocked() const noexcept { return cells_; }
 
   private:
+    const SharedState& owner_;
     std::mutex mutex_;
     std::vector<Cell> cells_;           // the elements are guarded by mutex_; their number never changes
     std::atomic<bool> encoded_{false};  // changed under mutex_

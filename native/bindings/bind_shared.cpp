@@ -8,7 +8,7 @@ namespace pyferris::python {
 
 namespace {
 
-constexpr AttachFunction kAttach[kSharedKinds] = {attach_counter, attach_array, nullptr, nullptr,
+constexpr AttachFunction kAttach[kSharedKinds] = {attach_counter, attach_array, attach_queue,    attach_dict,
                                                   attach_lock,    attach_rlock, attach_condition};
 
 bool read_kind(const char* name, SharedKind* kind) {
@@ -38,7 +38,7 @@ PyObject* attach(PyObject* /*module*/, PyObject* args) {
         type = reinterpret_cast<PyTypeObject*>(given);
     }
     std::shared_ptr<SharedState> state = find_state(kind, process, token, number);
-    return state == nullptr || kAttach[index] == nullptr ? nullptr : kAttach[index](type, std::move(state));
+    return state == nullptr ? nullptr : kAttach[index](type, std::move(state));
 }
 
 PyObject* set_codec(PyObject* /*module*/, PyObject* args) {

@@ -145,7 +145,18 @@ PyRef decode_element(const Encoded& encoded) {
 
 }  // namespace
 
-Encoded* encode_element(PyObject* object, const char* what) {
+bool is_literal(const Encoded& encoded) noexcept {
+    switch (encoded.data.front()) {
+        case kBytes:
+        case kAscii:
+        case kText1:
+        case kText2:
+        case kText4: return true;
+        default: return false;
+    }
+}
+
+Encoded* encode_element(PyObject* object, const char* what, const SharedState& owner) {
     try {
         std::string common = encode_common(object);
         if (!common.empty()) return new Encoded(std::move(common));
@@ -155,6 +166,8 @@ Encoded* encode_element(PyObject* object, const char* what) {
         auto* encoded = new Encoded(tagged(kOther, PyBytes_AS_STRING(bytes.get()),
                                            static_cast<std::size_t>(PyBytes_GET_SIZE(bytes.get()))));
         encoded->handles = scope.take();
+        // A container that holds itself must not keep itself: whoever decodes this is at the container.
+        std::erase_if(encoded->handles, [&](const auto& handle) { return handle.get() == &owner; });
         return encoded;
     } catch (const std::bad_alloc&) {
         PyErr_NoMemory();
@@ -204,7 +217,7 @@ bool CellEncoder::encode() {
             Py_DECREF(wanted.object);
             continue;
         }
-        Encoded* encoded = encode_element(wanted.object, wanted.what);
+        Encoded* encoded = encode_element(wanted.object, wanted.what, owner_);
         if (encoded == nullptr) return false;
         try {
             done_.emplace(wanted.object, encoded);

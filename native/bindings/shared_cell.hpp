@@ -97,8 +97,11 @@ class CellRef {
     Cell cell_;
 };
 
-/// `object` in bytes, owned; null with an error set: a TypeError that names it and `what` it is. Attached, no lock held.
-Encoded* encode_element(PyObject* object, const char* what);
+/// `object`, an element of `owner`, in bytes, owned; null with an error set: a TypeError that names it and `what` it is.
+/// Attached, no lock held.
+Encoded* encode_element(PyObject* object, const char* what, const SharedState& owner);
+/// True for bytes and texts: two of these are equal only if their encodings are.
+bool is_literal(const Encoded& encoded) noexcept;
 /// The object in a cell, a new reference; null with an error set. Attached, no lock held if it is encoded.
 PyRef decode_cell(Cell cell);
 /// The same for a cell that is owned: its object is moved out.
@@ -112,7 +115,8 @@ PyRef decode_list(PyRef list, const std::vector<Cell>& cells);
 class Offer {
   public:
     /// `object` is borrowed for as long as this lives.
-    Offer(PyObject* object, const char* what) noexcept : object_(object), what_(what) {}
+    Offer(PyObject* object, const char* what, const SharedState& owner) noexcept
+        : object_(object), what_(what), owner_(owner) {}
     Offer(const Offer&) = delete;
     Offer& operator=(const Offer&) = delete;
     ~Offer() {
@@ -121,7 +125,7 @@ class Offer {
 
     /// False with an error set. Attached, no lock held.
     bool prepare(bool shared) {
-        if (shared && encoded_ == nullptr) encoded_ = encode_element(object_, what_);
+        if (shared && encoded_ == nullptr) encoded_ = encode_element(object_, what_, owner_);
         return !shared || encoded_ != nullptr;
     }
     bool fits(bool shared) const noexcept { return !shared || encoded_ != nullptr; }
@@ -132,17 +136,21 @@ class Offer {
         return Cell(encoded_);
     }
     PyObject* object() const noexcept { return object_; }
+    /// Borrowed. Prepared for a shared container.
+    Encoded* encoded() const noexcept { return encoded_; }
+    Cell cell(bool shared) const noexcept { return shared ? Cell(encoded_) : Cell(object_); }
 
   private:
     PyObject* const object_;
     const char* const what_;
+    const SharedState& owner_;
     Encoded* encoded_ = nullptr;
 };
 
 /// Turns the elements of a container into bytes, over as many rounds as it takes until nobody has added others.
 class CellEncoder {
   public:
-    CellEncoder() = default;
+    explicit CellEncoder(const SharedState& owner) noexcept : owner_(owner) {}
     CellEncoder(const CellEncoder&) = delete;
     CellEncoder& operator=(const CellEncoder&) = delete;
     ~CellEncoder();
@@ -169,6 +177,7 @@ class CellEncoder {
         PyObject* object;  // strong
         const char* what;
     };
+    const SharedState& owner_;
     std::vector<Wanted> wanted_;
     std::unordered_map<PyObject*, Encoded*> done_;  // both strong
     std::vector<PyObject*> old_;                    // strong
