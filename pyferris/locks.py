@@ -57,7 +57,7 @@ class SafeCondition(threading.Condition):
                 f"cannot pickle a SafeCondition of {self._lock!r}: other interpreters can share a SafeLock or a "
                 "SafeRLock only; make it with one of these"
             )
-        return _attached, (type(self), self._lock, self._waiters)
+        return _attached, (type(self), self._waiters, self._lock)
 
     def __copy__(self) -> NoReturn:
         raise TypeError("cannot copy a SafeCondition: it is shared, not copied")
@@ -66,7 +66,7 @@ class SafeCondition(threading.Condition):
         self.__copy__()
 
 
-def _attached(kind: type[SafeCondition], lock: Any, waiters: ConditionCore) -> SafeCondition:
+def _attached(kind: type[SafeCondition], waiters: ConditionCore, lock: Any) -> SafeCondition:
     condition = kind.__new__(kind)
     threading.Condition.__init__(condition, lock)
     condition._waiters = waiters

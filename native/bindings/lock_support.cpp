@@ -33,7 +33,8 @@ bool parse_acquire(PyObject* const* args, Py_ssize_t count, PyObject* names, Dea
         PyErr_Format(PyExc_ValueError, "timeout value must be a non-negative number, or -1, not %R", timeout);
         return false;
     }
-    if (seconds > 9.0e9) {
+    constexpr double kTimeoutMax = 9223372036.0;  // threading.TIMEOUT_MAX
+    if (seconds > kTimeoutMax) {
         PyErr_Format(PyExc_OverflowError, "timeout value is too large: %R s; threading.TIMEOUT_MAX is the most",
                      timeout);
         return false;
