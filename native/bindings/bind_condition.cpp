@@ -91,7 +91,8 @@ WaitResult wait_released(Waiters& waiters, PyObject* release, Deadline deadline,
     WaitQueue::Node node(*lease);
     waiters.add(node);  // before the lock is free: who notifies holds it
     *saved = PyRef::steal(PyObject_CallNoArgs(release));
-    const WaitResult result = *saved ? wait_attached(*lease, deadline) : WaitResult::error;
+    WaitResult result = WaitResult::error;
+    if (*saved) result = deadline <= now_ns() ? WaitResult::timed_out : wait_attached(*lease, deadline);
     if (result == WaitResult::woken || waiters.remove(node)) return result;
     consume_token(*lease);
     if (result == WaitResult::timed_out) return WaitResult::woken;

@@ -66,9 +66,7 @@ PyObject* release(PyObject* object, PyObject* /*unused*/) {
 
 PyObject* leave(PyObject* object, PyObject* const* /*args*/, Py_ssize_t /*count*/) { return release(object, nullptr); }
 
-PyObject* locked(PyObject* object, PyObject* /*unused*/) {
-    return PyBool_FromLong(mutex_of(object).is_locked());
-}
+PyObject* locked(PyObject* object, PyObject* /*unused*/) { return PyBool_FromLong(mutex_of(object).is_locked()); }
 
 // For conditions: whoever takes it again must hold it in the end, so a signal's error waits.
 PyObject* release_save(PyObject* object, PyObject* /*unused*/) { return release(object, nullptr); }

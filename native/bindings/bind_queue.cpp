@@ -208,7 +208,8 @@ PyDoc_STRVAR(doc,
              "A first-in-first-out queue for threads that can be closed.\n\nmaxsize: items it holds at most, 0 for any "
              "number; initial: items to begin with. All methods may be called from any thread; those that wait are "
              "ended by Ctrl-C.\n\nPickled, it is a handle: the same queue in other interpreters of the process. Its "
-             "items are pickled themselves then, for good.\n\n>>> queue = SafeQueue(initial=[1, 2])\n>>> queue.close()\n>>> list(queue)\n[1, 2]");
+             "items are pickled themselves then, for good.\n\n>>> queue = SafeQueue(initial=[1, 2])\n>>> "
+             "queue.close()\n>>> list(queue)\n[1, 2]");
 PyDoc_STRVAR(
     push_doc,
     "push($self, item, block=True, timeout=None)\n--\n\nAppend item; wait for a place for timeout seconds at most. "

@@ -155,10 +155,11 @@ PyObject* repr(PyObject* object) {
                                 self->owner.load(std::memory_order_relaxed), is_mine(self) ? self->depth : 0UL, object);
 }
 
-PyDoc_STRVAR(doc,
-             "A lock that its holder may take again, as threading.RLock. Pickled, it is a handle: the same lock in other\n"
-             "interpreters of the process.\n\n"
-             ">>> lock = SafeRLock()\n>>> with lock:\n...     lock.locked()\nTrue");
+PyDoc_STRVAR(
+    doc,
+    "A lock that its holder may take again, as threading.RLock. Pickled, it is a handle: the same lock in other\n"
+    "interpreters of the process.\n\n"
+    ">>> lock = SafeRLock()\n>>> with lock:\n...     lock.locked()\nTrue");
 PyDoc_STRVAR(
     acquire_doc,
     "acquire($self, blocking=True, timeout=-1)\n--\n\nTake the lock; return True, or False if it is not free in "

@@ -53,7 +53,7 @@ PyObject* set_codec(PyObject* /*module*/, PyObject* args) {
 
 PyMethodDef functions[] = {
     {"_attach", attach, METH_VARARGS,
-     "_attach($module, kind, process, token, number, type=..., /)\n--\n\n"
+     "_attach($module, kind, process, token, number, cls=..., /)\n--\n\n"
      "The object of a pickled handle: on the same native state as the one that was pickled."},
     {"set_shared_codec", set_codec, METH_VARARGS,
      "set_shared_codec($module, encode, decode, /)\n--\n\n"

@@ -108,13 +108,14 @@ bool DictCore::share() {
 
 // Takes the lock, with the key and the value in the form that the dict has. False with an error set, unlocked.
 bool Lookup::lock_prepared(Offer* value) {
-    for (;;) {
-        shared_ = core_.is_shared();
-        if (shared_ && (!key_.prepare(true) || (value != nullptr && !value->prepare(true)))) return false;
-        lock_.lock();
-        if (core_.is_shared() == shared_) return true;
-        lock_.unlock();
-    }
+    lock_.lock();
+    if (!core_.is_shared()) [[likely]]
+        return true;
+    lock_.unlock();
+    shared_ = true;
+    if (!key_.prepare(true) || (value != nullptr && !value->prepare(true))) return false;
+    lock_.lock();
+    return true;
 }
 
 Lookup::Result Lookup::find(Offer* value) {
@@ -124,8 +125,8 @@ Lookup::Result Lookup::find(Offer* value) {
         position_ = core_.table.next(walk, hash_);
         if (position_ == DictTable::kAbsent) return Result::absent;
         const Cell stored = core_.table.at(position_).key;
-        const SameKey same = shared_ ? same_encoding(*stored.encoded(), *key_.encoded())
-                                     : same_key(stored.object(), key_.object());
+        const SameKey same =
+            shared_ ? same_encoding(*stored.encoded(), *key_.encoded()) : same_key(stored.object(), key_.object());
         if (same == SameKey::yes) return Result::found;
         if (same == SameKey::no) continue;
         CellRef previous = std::exchange(stored_key_, CellRef(stored.retain()));
@@ -160,8 +161,9 @@ PyRef Lookup::pin() {
 }
 
 void Lookup::replace(const Offer& value) {
-    const CellRef old(std::exchange(core_.table.at(position_).value, value.take(shared_)));
+    const Cell old = std::exchange(core_.table.at(position_).value, value.take(shared_));
     lock_.unlock();
+    old.drop();
 }
 
 DictTable::Entry Lookup::remove() noexcept {
@@ -190,8 +192,8 @@ int Lookup::replace_if(PyObject* object) {
     if (!value.prepare(shared)) return -1;
     // The pinned key and value are held, so neither address can have come to mean another.
     lock_.lock();
-    const bool same = core_.table.holds(position_, stored_key_.get()) &&
-                      core_.table.at(position_).value == stored_value_.get();
+    const bool same =
+        core_.table.holds(position_, stored_key_.get()) && core_.table.at(position_).value == stored_value_.get();
     CellRef old;
     if (same) old = CellRef(std::exchange(core_.table.at(position_).value, value.take(shared)));
     lock_.unlock();

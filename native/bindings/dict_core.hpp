@@ -120,7 +120,8 @@ PyRef snapshot_dict(DictCore& core);
 
 /// `dict[key] = value`. False with an error set.
 bool dict_put(DictCore& core, PyObject* key, PyObject* value);
-/// Removes `key`: 1 with its value in `value`, 0 if it is absent, -1 with an error set. Without `value`: 1 all the same.
+/// Removes `key`: 1 with its value in `value`, 0 if it is absent, -1 with an error set. Without `value`: 1 all the
+/// same.
 int dict_take(DictCore& core, PyObject* key, PyRef* value);
 /// The value of `key`, or `value` stored there if it was absent. Null with an error set.
 PyObject* dict_get_or_insert(DictCore& core, PyObject* key, PyObject* value);

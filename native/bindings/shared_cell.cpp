@@ -75,10 +75,11 @@ void explain(PyObject* object, const char* what, bool says_it) {
     const ErrorCause cause;
     const PyRef text = describe(object);
     if (!text) return;
-    PyErr_Format(PyExc_TypeError,
-                 "%s cannot be shared with other interpreters, as it cannot be pickled: %U, of type %.200s; share plain "
-                 "data in its place",
-                 what, text.get(), Py_TYPE(object)->tp_name);
+    PyErr_Format(
+        PyExc_TypeError,
+        "%s cannot be shared with other interpreters, as it cannot be pickled: %U, of type %.200s; share plain "
+        "data in its place",
+        what, text.get(), Py_TYPE(object)->tp_name);
 }
 
 PyRef encode_by_codec(PyObject* object, const char* what) {
@@ -101,8 +102,8 @@ PyRef encode_by_codec(PyObject* object, const char* what) {
 }
 
 PyRef decode_by_codec(const Encoded& encoded) {
-    const PyRef bytes = PyRef::steal(PyBytes_FromStringAndSize(encoded.data.data() + 1,
-                                                               static_cast<Py_ssize_t>(encoded.data.size() - 1)));
+    const PyRef bytes = PyRef::steal(
+        PyBytes_FromStringAndSize(encoded.data.data() + 1, static_cast<Py_ssize_t>(encoded.data.size() - 1)));
     PyObject* given = module_state().shared_decode;
     const PyRef decode = given != nullptr ? PyRef::share(given) : pickle_function("loads");
     return PyRef::steal(bytes && decode ? PyObject_CallOneArg(decode.get(), bytes.get()) : nullptr);
@@ -163,8 +164,8 @@ Encoded* encode_element(PyObject* object, const char* what, const SharedState& o
         HandleScope scope;
         const PyRef bytes = encode_by_codec(object, what);
         if (!bytes) return nullptr;
-        auto* encoded = new Encoded(tagged(kOther, PyBytes_AS_STRING(bytes.get()),
-                                           static_cast<std::size_t>(PyBytes_GET_SIZE(bytes.get()))));
+        auto* encoded = new Encoded(
+            tagged(kOther, PyBytes_AS_STRING(bytes.get()), static_cast<std::size_t>(PyBytes_GET_SIZE(bytes.get()))));
         encoded->handles = scope.take();
         // A container that holds itself must not keep itself: whoever decodes this is at the container.
         std::erase_if(encoded->handles, [&](const auto& handle) { return handle.get() == &owner; });

@@ -97,8 +97,8 @@ class CellRef {
     Cell cell_;
 };
 
-/// `object`, an element of `owner`, in bytes, owned; null with an error set: a TypeError that names it and `what` it is.
-/// Attached, no lock held.
+/// `object`, an element of `owner`, in bytes, owned; null with an error set: a TypeError that names it and `what` it
+/// is. Attached, no lock held.
 Encoded* encode_element(PyObject* object, const char* what, const SharedState& owner);
 /// True for bytes and texts: two of these are equal only if their encodings are.
 bool is_literal(const Encoded& encoded) noexcept;

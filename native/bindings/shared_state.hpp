@@ -1,4 +1,5 @@
-// The native part of shared data (SafeCounter, SafeDict, SafeLock, ...), which objects of several interpreters stand on.
+// The native part of shared data (SafeCounter, SafeDict, SafeLock, ...), which objects of several interpreters stand
+// on.
 //
 //   private --first pickling, its elements are bytes now--> shared      (for good; numbers and locks are born shared)
 //
