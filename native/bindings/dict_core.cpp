@@ -106,11 +106,7 @@ bool DictCore::share() {
     }
 }
 
-// Takes the lock, with the key and the value in the form that the dict has. False with an error set, unlocked.
-bool Lookup::lock_prepared(Offer* value) {
-    lock_.lock();
-    if (!core_.is_shared()) [[likely]]
-        return true;
+bool Lookup::lock_shared(Offer* value) {
     lock_.unlock();
     shared_ = true;
     if (!key_.prepare(true) || (value != nullptr && !value->prepare(true))) return false;
@@ -194,9 +190,9 @@ int Lookup::replace_if(PyObject* object) {
     lock_.lock();
     const bool same =
         core_.table.holds(position_, stored_key_.get()) && core_.table.at(position_).value == stored_value_.get();
-    CellRef old;
-    if (same) old = CellRef(std::exchange(core_.table.at(position_).value, value.take(shared)));
+    if (same) core_.table.at(position_).value = value.take(shared);
     lock_.unlock();
+    if (same) stored_value_.get().drop();  // the dict's reference
     return same ? 1 : 0;
 }
 

@@ -80,7 +80,12 @@ class Lookup {
     int replace_if(PyObject* value);
 
   private:
-    bool lock_prepared(Offer* value);
+    /// Takes the lock, with the key and the value in the form that the dict has. False with an error set, unlocked.
+    bool lock_prepared(Offer* value) {
+        lock_.lock();
+        return !core_.is_shared() || lock_shared(value);
+    }
+    bool lock_shared(Offer* value);
 
     DictCore& core_;
     Offer key_;

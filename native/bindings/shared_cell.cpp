@@ -122,6 +122,8 @@ PyRef decode_ascii(const char* data, std::size_t size) {
     return text;
 }
 
+}  // namespace
+
 PyRef decode_element(const Encoded& encoded) {
     const char* data = encoded.data.data() + 1;
     const std::size_t size = encoded.data.size() - 1;
@@ -143,8 +145,6 @@ PyRef decode_element(const Encoded& encoded) {
         default: return decode_by_codec(encoded);
     }
 }
-
-}  // namespace
 
 bool is_literal(const Encoded& encoded) noexcept {
     switch (encoded.data.front()) {
@@ -174,14 +174,6 @@ Encoded* encode_element(PyObject* object, const char* what, const SharedState& o
         PyErr_NoMemory();
         return nullptr;
     }
-}
-
-PyRef decode_cell(Cell cell) {
-    return cell.is_encoded() ? decode_element(*cell.encoded()) : PyRef::share(cell.object());
-}
-
-PyRef decode_cell(CellRef cell) {
-    return cell.get().is_encoded() ? decode_element(*cell.get().encoded()) : PyRef::steal(cell.release().object());
 }
 
 PyRef decode_list(PyRef list, const std::vector<Cell>& cells) {

@@ -102,10 +102,16 @@ class CellRef {
 Encoded* encode_element(PyObject* object, const char* what, const SharedState& owner);
 /// True for bytes and texts: two of these are equal only if their encodings are.
 bool is_literal(const Encoded& encoded) noexcept;
+/// The object in bytes, a new reference; null with an error set. Attached, no lock held.
+PyRef decode_element(const Encoded& encoded);
 /// The object in a cell, a new reference; null with an error set. Attached, no lock held if it is encoded.
-PyRef decode_cell(Cell cell);
+inline PyRef decode_cell(Cell cell) {
+    return cell.is_encoded() ? decode_element(*cell.encoded()) : PyRef::share(cell.object());
+}
 /// The same for a cell that is owned: its object is moved out.
-PyRef decode_cell(CellRef cell);
+inline PyRef decode_cell(CellRef cell) {
+    return cell.get().is_encoded() ? decode_element(*cell.get().encoded()) : PyRef::steal(cell.release().object());
+}
 
 /// Fills a new list of as many elements with what is in `cells`, which it takes over. Null with an error set.
 PyRef decode_list(PyRef list, const std::vector<Cell>& cells);
