@@ -33,8 +33,8 @@ class ArrayStorage final : public SharedState {
     std::size_t size() const noexcept { return size_; }
     /// The numbers as plain memory; null for objects.
     void* memory() noexcept;
-    /// Makes it fit to be seen by other interpreters. False with an error set; then nothing changed.
-    bool share();
+    /// Turns objects into bytes, for good.
+    bool share() override;
     /// Null for numbers.
     ObjectSlots* objects() noexcept { return std::get_if<ObjectSlots>(&store_); }
 

@@ -213,11 +213,7 @@ PyObject* repr(PyObject* object) {
     return PyUnicode_FromFormat("%s(%R, dtype='%s')", name, list.get(), name_of(storage_of(object).type()));
 }
 
-PyObject* reduce(PyObject* self, PyObject* /*unused*/) {
-    const std::shared_ptr<ArrayStorage>& storage = as_array(self)->storage;
-    const Visit visit(*storage, Visit::Purpose::share);
-    return visit.is_nested() || storage->share() ? reduce_to_handle(self, storage) : nullptr;
-}
+PyObject* reduce(PyObject* self, PyObject* /*unused*/) { return reduce_to_handle(self, as_array(self)->storage); }
 
 // The memory lives as long as the array, and the view holds the array: nothing to do when a view goes.
 int get_buffer(PyObject* object, Py_buffer* view, int flags) {

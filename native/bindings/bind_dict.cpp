@@ -266,9 +266,7 @@ PyObject* repr(PyObject* object) {
 }
 
 PyObject* reduce(PyObject* self, PyObject* /*unused*/) {
-    const std::shared_ptr<DictCore>& core = reinterpret_cast<DictObject*>(self)->core;
-    const Visit visit(*core, Visit::Purpose::share);
-    return visit.is_nested() || core->share() ? reduce_to_handle(self, core) : nullptr;
+    return reduce_to_handle(self, reinterpret_cast<DictObject*>(self)->core);
 }
 
 constexpr int kNamed = METH_FASTCALL | METH_KEYWORDS;

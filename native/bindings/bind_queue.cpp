@@ -186,11 +186,7 @@ PyObject* next(PyObject* object) {
 
 PyObject* get_maxsize(PyObject* object, void* /*unused*/) { return PyLong_FromSize_t(queue_of(object).most); }
 
-PyObject* reduce(PyObject* self, PyObject* /*unused*/) {
-    const std::shared_ptr<QueueCore>& core = as_queue(self)->core;
-    const Visit visit(*core, Visit::Purpose::share);
-    return visit.is_nested() || core->share() ? reduce_to_handle(self, core) : nullptr;
-}
+PyObject* reduce(PyObject* self, PyObject* /*unused*/) { return reduce_to_handle(self, as_queue(self)->core); }
 
 PyObject* repr(PyObject* object) {
     QueueCore& queue = queue_of(object);

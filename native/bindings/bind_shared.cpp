@@ -51,6 +51,11 @@ PyObject* set_codec(PyObject* /*module*/, PyObject* args) {
     Py_RETURN_NONE;
 }
 
+PyObject* refuse(PyObject* /*module*/, PyObject* on) {
+    const int truth = PyObject_IsTrue(on);
+    return truth < 0 ? nullptr : PyBool_FromLong(refuse_handles(truth == 1) ? 1 : 0);
+}
+
 PyMethodDef functions[] = {
     {"_attach", attach, METH_VARARGS,
      "_attach($module, kind, process, token, number, cls=..., /)\n--\n\n"
@@ -59,6 +64,10 @@ PyMethodDef functions[] = {
      "set_shared_codec($module, encode, decode, /)\n--\n\n"
      "What this interpreter turns the elements of shared containers into bytes with: encode(object, what) and\n"
      "decode(bytes). None: pickle."},
+    {"refuse_handles", refuse, METH_O,
+     "refuse_handles($module, on, /)\n--\n\n"
+     "While on, this thread cannot pickle shared data: a TypeError that it cannot go to another process. Returns what\n"
+     "it was before."},
     {nullptr, nullptr, 0, nullptr},
 };
 

@@ -24,8 +24,8 @@ struct DictCore final : SharedState {
     std::mutex mutex;
     DictTable table;  // guarded by mutex
 
-    /// Turns the keys and values into bytes, for good. False with an error set; then nothing changed.
-    bool share();
+    /// Turns the keys and values into bytes, for good.
+    bool share() override;
 };
 
 struct DictObject {

@@ -16,6 +16,8 @@ struct ModuleState {
     PyObject* attach = nullptr;                     // _native._attach
     PyObject* shared_encode = nullptr;              // (object, what) -> bytes; null: pickle
     PyObject* shared_decode = nullptr;              // (bytes) -> object
+    PyObject* pickle_dumps = nullptr;               // pickle.dumps and loads, once they were needed
+    PyObject* pickle_loads = nullptr;
     // Given by the package.
     PyTypeObject* safe_future = nullptr;  // pyferris.future.SafeFuture
     PyObject* pool_closed = nullptr;      // exception classes, from pyferris.errors

@@ -42,8 +42,8 @@ struct QueueCore final : SharedState {
     void close(bool immediate);
     std::size_t size();
     PyRef to_list();
-    /// Turns the items into bytes, for good. If it fails nothing has changed.
-    bool share();
+    /// Turns the items into bytes, for good.
+    bool share() override;
     /// Drops the items of a private queue.
     void clear();
 

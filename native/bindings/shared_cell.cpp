@@ -63,9 +63,15 @@ std::string encode_common(PyObject* object) {
     return {};
 }
 
-PyRef pickle_function(const char* name) {
-    const PyRef pickle = PyRef::steal(PyImport_ImportModule("pickle"));
-    return PyRef::steal(pickle ? PyObject_GetAttrString(pickle.get(), name) : nullptr);
+// Borrowed, for as long as the interpreter lives; null with an error set.
+PyObject* pickle_function(PyObject* ModuleState::* known, const char* name) {
+    PyObject*& function = module_state().*known;
+    if (function == nullptr) {
+        const PyRef pickle = PyRef::steal(PyImport_ImportModule("pickle"));
+        PyObject* found = pickle ? PyObject_GetAttrString(pickle.get(), name) : nullptr;
+        Py_XSETREF(function, found);
+    }
+    return function;
 }
 
 // Makes a TypeError of what the codec raised, unless that says it already or must not be hidden.
@@ -89,8 +95,8 @@ PyRef encode_by_codec(PyObject* object, const char* what) {
         const PyRef encode = PyRef::share(given);
         bytes = PyRef::steal(PyObject_CallFunction(encode.get(), "Os", object, what));
     } else {
-        const PyRef dumps = pickle_function("dumps");
-        bytes = PyRef::steal(dumps ? PyObject_CallFunction(dumps.get(), "Oi", object, 5) : nullptr);
+        PyObject* dumps = pickle_function(&ModuleState::pickle_dumps, "dumps");
+        bytes = PyRef::steal(dumps != nullptr ? PyObject_CallFunction(dumps, "Oi", object, 5) : nullptr);
     }
     if (!bytes) {
         explain(object, what, given != nullptr);
@@ -105,7 +111,7 @@ PyRef decode_by_codec(const Encoded& encoded) {
     const PyRef bytes = PyRef::steal(
         PyBytes_FromStringAndSize(encoded.data.data() + 1, static_cast<Py_ssize_t>(encoded.data.size() - 1)));
     PyObject* given = module_state().shared_decode;
-    const PyRef decode = given != nullptr ? PyRef::share(given) : pickle_function("loads");
+    const PyRef decode = PyRef::share(given != nullptr ? given : pickle_function(&ModuleState::pickle_loads, "loads"));
     return PyRef::steal(bytes && decode ? PyObject_CallOneArg(decode.get(), bytes.get()) : nullptr);
 }
 

@@ -77,6 +77,7 @@ long long process_id() {
 struct OfThread {
     Handles handles;  // what it has pickled and nobody has taken
     int scopes = 0;   // HandleScopes
+    bool refuses = false;
     std::vector<std::pair<const SharedState*, Visit::Purpose>> visits;
 };
 
@@ -160,7 +161,21 @@ Visit::~Visit() {
     if (OfThread* here = of_thread()) std::erase(here->visits, std::pair(&state_, purpose_));
 }
 
+bool refuse_handles(bool on) {
+    OfThread* here = of_thread();
+    return here != nullptr && std::exchange(here->refuses, on);
+}
+
 PyObject* reduce_to_handle(PyObject* self, const std::shared_ptr<SharedState>& state) {
+    const OfThread* here = of_thread();
+    if (here != nullptr && here->refuses) {
+        return PyErr_Format(PyExc_TypeError,
+                            "a %s is shared within one process and cannot be passed to another: %s, or use "
+                            "isolation=\"interpreter\"",
+                            name_of(state->kind()), text_of(state->kind()).remedy);
+    }
+    const Visit visit(*state, Visit::Purpose::share);
+    if (!visit.is_nested() && !state->share()) return nullptr;
     const ModuleState& module = module_state();
     std::uint64_t number = 0;
     try {

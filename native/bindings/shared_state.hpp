@@ -33,6 +33,9 @@ class SharedState {
     SharedKind kind() const noexcept { return kind_; }
     /// Any thread. It never becomes false again; with the container's mutex held it does not change.
     bool is_shared() const noexcept { return shared_.load(std::memory_order_acquire); }
+    /// Makes it shared, if it is not. False with an error set; then nothing changed. Attached, to the interpreter of
+    /// the one object of a private state.
+    virtual bool share() { return true; }
 
   protected:
     /// The container's mutex is held, and no Python object is left in it.
@@ -81,7 +84,11 @@ class Visit {
     bool nested_ = true;
 };
 
-/// `__reduce__` of `self`, whose state is shared or about to be. Null with an error set.
+/// While on, this thread cannot pickle shared data: a TypeError that it cannot go to another process, and no container
+/// is turned into bytes for nothing. Returns what it was.
+bool refuse_handles(bool on);
+
+/// `__reduce__` of `self`: shares its state. Null with an error set.
 PyObject* reduce_to_handle(PyObject* self, const std::shared_ptr<SharedState>& state);
 
 /// `__copy__` and `__deepcopy__` of `self`: TypeError with the remedy.

@@ -295,6 +295,19 @@ def test_the_codec_can_be_replaced_and_says_what_it_is_given() -> None:
         _native.set_shared_codec(None, None)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_thread_that_refuses_handles_pickles_none_and_shares_nothing(kind: Any) -> None:
+    inner = SafeQueue[Any](0, [value := object()])
+    assert not _native.refuse_handles(True)
+    try:
+        for shared in (kind(), [kind()], inner):
+            with pytest.raises(TypeError, match=r"cannot be passed to another: .* or use isolation=\"interpreter\""):
+                pickle.dumps(shared)
+    finally:
+        assert _native.refuse_handles(False)
+    assert inner.pop() is value
+
+
 def test_a_condition_of_another_lock_is_not_pickled() -> None:
     with pytest.raises(TypeError, match="SafeLock or a SafeRLock only"):
         pickle.dumps(SafeCondition(threading.Lock()))
