@@ -2,6 +2,7 @@
 #pragma once
 
 #include "py_ref.hpp"
+#include "shared_state.hpp"
 
 namespace pyferris::python {
 
@@ -13,6 +14,12 @@ struct ModuleState {
     PyTypeObject* awaiter = nullptr;
     PyObject* call_cancelled = nullptr;  // pyferris.errors.CallCancelled
     PyTypeObject* pool_core = nullptr;
+    PyTypeObject* shared_types[kSharedKinds] = {};  // by SharedKind
+    PyObject* attach = nullptr;                     // _native._attach
+    PyObject* shared_encode = nullptr;              // (object, what) -> bytes; null: pickle
+    PyObject* shared_decode = nullptr;              // (bytes) -> object
+    PyObject* pickle_dumps = nullptr;               // pickle.dumps and loads, once they were needed
+    PyObject* pickle_loads = nullptr;
     // Given by the package.
     PyTypeObject* safe_future = nullptr;  // pyferris.future.SafeFuture
     PyObject* pool_closed = nullptr;      // exception classes, from pyferris.errors
@@ -53,6 +60,8 @@ bool create_module_state();
 /// Makes a type from `spec`, adds it to `module` under its short name and returns it, owned by the module; null with
 /// an error set.
 PyTypeObject* add_type(PyObject* module, PyType_Spec* spec);
+/// The same for the type of a kind of shared data, which unpickling makes objects of.
+bool add_shared_type(PyObject* module, PyType_Spec* spec, SharedKind kind);
 
 // One function a hand-written type, in the file of the same name (bind_<name>.cpp). False with an error set.
 bool register_future(PyObject* module);
@@ -68,5 +77,7 @@ bool register_array(PyObject* module);
 bool register_dict(PyObject* module);
 bool register_interpreter(PyObject* module);
 bool register_process(PyObject* module);
+bool register_condition(PyObject* module);
+bool register_shared(PyObject* module);
 
 }  // namespace pyferris::python
