@@ -42,8 +42,8 @@ class WorkerThread(threading.Thread):
     """Stands for a native worker in ``threading.enumerate()``; made on the worker itself, never started."""
 
     def __init__(self, name: str, daemon: bool) -> None:
+        self._over = threading.Event()  # first: a fork may come as soon as the base class has registered the thread
         super().__init__(name=name, daemon=daemon)
-        self._over = threading.Event()
         self._started.set()  # type: ignore[attr-defined]
         self._set_ident()  # type: ignore[attr-defined]
         self._set_native_id()  # type: ignore[attr-defined]

@@ -174,8 +174,10 @@ def start_map(
         raise TypeError("map() needs at least one iterable after the function")
     if not callable(fn):
         raise TypeError(f"map() needs a callable as its first argument, not {fn!r}")
+    loop_thread = 0
     if inspect.iscoroutinefunction(fn):
         fn = functools.partial(_run_coroutine, pool, fn)
+        loop_thread = pool._loop_thread()
     single = len(iterables) == 1
     items: Iterable[Any] = iterables[0] if single else zip(*iterables, strict=False)
     capacity = 0 if buffersize is None else max(1, buffersize // chunksize) * chunksize
@@ -201,4 +203,6 @@ def start_map(
         show,
         batch,
     )
+    if loop_thread:
+        result._set_loop(loop_thread)
     return result

@@ -226,6 +226,17 @@ PyObject* set_cancel_hook(PyObject* object, PyObject* hook) {
     Py_RETURN_NONE;
 }
 
+// `_set_loop(thread, pool)`: a coroutine's, at once after it was made.
+PyObject* set_loop(PyObject* object, PyObject* args) {
+    unsigned long thread = 0;
+    PyObject* pool = nullptr;
+    if (PyArg_ParseTuple(args, "kO!", &thread, module_state().pool_core, &pool) == 0) return nullptr;
+    Observers* observers = observers_of(as_future(object));
+    observers->loop_pool = reinterpret_cast<PoolObject*>(pool)->shared;
+    observers->loop_thread.store(thread, std::memory_order_relaxed);
+    Py_RETURN_NONE;
+}
+
 // A cancelled outcome from outside a worker: a task or thread that stopped because it was asked to.
 PyObject* set_cancelled(PyObject* object, PyObject* /*unused*/) {
     return PyBool_FromLong(end_cancelled(as_future(object)));
@@ -306,6 +317,7 @@ PyMethodDef methods[] = {
     {"detach", detach, METH_NOARGS, nullptr},
     {"mark_retrieved", mark_retrieved, METH_NOARGS, nullptr},
     {"_set_cancel_hook", set_cancel_hook, METH_O, nullptr},
+    {"_set_loop", set_loop, METH_VARARGS, nullptr},
     {"_set_cancelled", set_cancelled, METH_NOARGS, nullptr},
     {"_stop_requested", stop_requested, METH_NOARGS, nullptr},
     {"__reduce__", reduce, METH_NOARGS, nullptr},

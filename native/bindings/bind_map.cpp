@@ -144,6 +144,12 @@ bool wait(MapObject* self, std::uint64_t index) {
         PyErr_SetString(PyExc_RuntimeError, "a map cannot be read inside one of its own calls: it would wait for ever");
         return false;
     }
+    if (is_on_own_loop(run->future())) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "the coroutines of this map run on the event loop of this very thread and would wait for ever: "
+                        "await the map, or read it by async for");
+        return false;
+    }
     const PyRef promise = PyRef::steal(run->promise(index));
     if (!promise) return false;
     for (;;) {
@@ -376,6 +382,15 @@ PyObject* forget(PyObject* object, PyObject* promise) {
     Py_RETURN_NONE;
 }
 
+// `_set_loop(thread)`: what the map calls are coroutine functions, whose event loop that thread runs.
+PyObject* set_loop(PyObject* object, PyObject* thread) {
+    const std::shared_ptr<MapRun> run = run_of(as_map(object));
+    const unsigned long ident = PyLong_AsUnsignedLong(thread);
+    if (run == nullptr || PyErr_Occurred() != nullptr) return nullptr;
+    observers_of(run->future())->loop_thread.store(ident, std::memory_order_relaxed);
+    Py_RETURN_NONE;
+}
+
 PyObject* close(PyObject* object, PyObject* /*unused*/) {
     if (as_map(object)->run != nullptr) close_map(as_map(object));
     Py_RETURN_NONE;
@@ -407,6 +422,7 @@ PyMethodDef methods[] = {
     {"_promise", promise, METH_O, nullptr},
     {"_forget", forget, METH_O, nullptr},
     {"_show", show_method, METH_NOARGS, nullptr},
+    {"_set_loop", set_loop, METH_O, nullptr},
     {"close", close, METH_NOARGS,
      "close($self, /)\n--\n\nCancel the items that have not run and ask the running calls to stop.\n\n"
      "Again does nothing. What is iterated over after that is empty. Any thread."},

@@ -178,6 +178,7 @@ PyObject* submit(PyObject* object, PyObject* const* args, Py_ssize_t count, PyOb
         return as_object(future);
     }
     future->call.pool = as_pool(Py_NewRef(object));
+    if (is_loop_of(shared)) future->task.mark_wanted();
     Py_INCREF(as_object(future));  // the queue's
     shared.active.fetch_add(1, std::memory_order_relaxed);
     const ThreadPool::SubmitResult submitted = shared.threads->submit(future->task);
@@ -232,6 +233,13 @@ PyObject* join_method(PyObject* object, PyObject* timeout) {
     return joined < 0 ? nullptr : PyBool_FromLong(joined);
 }
 
+PyObject* become_loop(PyObject* object, PyObject* /*unused*/) {
+    const std::shared_ptr<PoolShared> shared = shared_of(object);
+    if (shared == nullptr) return nullptr;
+    become_loop_of(shared.get());
+    Py_RETURN_NONE;
+}
+
 PyObject* is_worker(PyObject* object, PyObject* /*unused*/) {
     const std::shared_ptr<PoolShared> shared = shared_of(object);
     if (shared == nullptr) return nullptr;
@@ -280,6 +288,7 @@ PyMethodDef methods[] = {
     {"_cancel_queued", cancel_queued, METH_NOARGS, nullptr},
     {"_stop_running", stop_running, METH_NOARGS, nullptr},
     {"_join", join_method, METH_O, nullptr},
+    {"_become_loop", become_loop, METH_NOARGS, nullptr},
     {"_is_worker", is_worker, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };

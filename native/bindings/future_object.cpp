@@ -293,6 +293,7 @@ int wait_final(FutureObject* self, Deadline deadline) {
     }
     if (help_pool(self)) return 1;
     if (deadline <= now_ns()) return 0;
+    if (const int done = wait_for_coroutine(self, deadline); done != 2) return done;
     const ParkerLease lease;
     BlockedThread waiter(*lease, self->state);
     if (self->state.add(waiter) == FutureState::AddResult::already_final) return 1;

@@ -10,6 +10,7 @@
 // A queued task holds one reference to its future, which `run_future` or `drop_queued` takes over.
 #pragma once
 
+#include <memory>
 #include <new>
 
 #include "module_state.hpp"
@@ -21,6 +22,7 @@ namespace pyferris::python {
 
 struct PoolObject;
 struct IsolatedCall;
+struct PoolShared;
 
 /// What pools of Python calls queue: the task of one call, or of one lane of a map (map_run.hpp).
 class PyTask : public Task {
@@ -50,6 +52,9 @@ struct Observers {
     PyObject* condition = nullptr;    // threading.Condition
     PyObject* waiters = nullptr;      // list: the standard library's waiters
     PyObject* cancel_hook = nullptr;  // called without arguments when a running call is asked to stop
+    // Of a coroutine: the thread of its event loop, and the pool whose calls it may wait for. Set before it is shared.
+    std::atomic<unsigned long> loop_thread{0};
+    std::weak_ptr<PoolShared> loop_pool;
 };
 
 struct FutureObject {
@@ -96,6 +101,10 @@ void cancel_if_abandoned(FutureObject* self);
 void run_claimed(FutureObject* self);
 /// The outcome as a new reference, or null with the error set. Final futures only. `awaited`: raise as `await` does.
 PyObject* outcome(FutureObject* self, bool awaited);
+/// True on the thread of the event loop that `self` runs on: blocking there would keep it from ever completing.
+bool is_on_own_loop(FutureObject* self);
+/// `wait_final` for a future that has waiters of its own kind: 1, 0 or -1 as there, 2 where it has none.
+int wait_for_coroutine(FutureObject* self, Deadline deadline);
 /// 1: final; 0: the time ran out; -1: error set. Runs a queued call itself on a worker of its pool.
 int wait_final(FutureObject* self, Deadline deadline);
 

@@ -102,6 +102,7 @@ bool MapRun::launch() {
             if (tasks.size() == count) break;
             if (task.map != nullptr) continue;
             task.map = shared_from_this();
+            if (is_loop_of(*shared_)) task.mark_wanted();
             tasks.push_back(&task);
         }
         busy_.fetch_add(tasks.size(), std::memory_order_relaxed);

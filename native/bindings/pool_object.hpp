@@ -110,6 +110,10 @@ int join_pool(PoolShared& shared, Deadline deadline);
 
 /// Takes a cancelled call out of the queue and drops what it holds. Attached.
 void withdraw(PoolObject& pool, FutureObject* future);
+/// This thread runs the event loop of the pool's coroutines from now on.
+void become_loop_of(const PoolShared* shared) noexcept;
+/// True on that thread: its coroutines may be what a worker waits for, so its calls are wanted.
+bool is_loop_of(const PoolShared& shared) noexcept;
 /// On a worker of the future's pool: runs it here if it is still queued. True if it is final then.
 bool help_pool(FutureObject* future);
 /// Everything queued will never run: it is cancelled, or fails with `error` where that is not null. Attached.

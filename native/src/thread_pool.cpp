@@ -3,6 +3,7 @@
 #include <uv.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "pyferris/blocked_wait.hpp"
@@ -40,6 +41,7 @@ struct ThreadPool::Worker {
     uv_thread_t thread{};
     bool searching = false;  // this is the woken one; guarded by the pool's mutex
     bool given_up = false;   // counted no more; guarded by the pool's mutex
+    bool choosy = false;     // as a helper, runs only what is marked as wanted; likewise
 };
 
 thread_local ThreadPool::Worker* ThreadPool::current_ = nullptr;
@@ -113,7 +115,7 @@ ThreadPool::SubmitResult ThreadPool::submit(Task& task) {
         queue_.push_back(task);
         queued_.store(queue_.size(), std::memory_order_relaxed);
         const std::size_t coming = spinning_ + starting_ + (searching_ ? 1 : 0);
-        if (coming == 0) wake = pick_idle();
+        if (coming == 0 && (!idle_.empty() || live_ == max_workers_)) wake = pick_idle();
         if (wake == nullptr && live_ < max_workers_ && queue_.size() > coming + idle_.size()) {
             start = true;
             ++starting_;
@@ -123,7 +125,10 @@ ThreadPool::SubmitResult ThreadPool::submit(Task& task) {
     if (wake != nullptr) wake->parker.unpark();
     if (!start || start_worker()) return SubmitResult::queued;
     const std::lock_guard lock(mutex_);
-    if (live_ != 0 || !queue_.remove(task)) return SubmitResult::queued;  // another worker will come to it
+    if (live_ != 0 || !queue_.remove(task)) {  // another worker will come to it
+        if (!helpers_.empty() && !searching_ && (wake = pick_idle()) != nullptr) wake->parker.unpark();
+        return SubmitResult::queued;
+    }
     queued_.store(queue_.size(), std::memory_order_relaxed);
     return SubmitResult::no_thread;
 }
@@ -152,6 +157,54 @@ Task* ThreadPool::take_one() {
     Task* task = queue_.pop_front();
     queued_.store(queue_.size(), std::memory_order_relaxed);
     return task;
+}
+
+// As `next`, but what it leaves behind, when what it waits for is there, must find another worker.
+Task* ThreadPool::next_while_waiting(const std::atomic<bool>& done, Deadline deadline, bool choosy) {
+    Worker& self = *current_;
+    Worker* wake = nullptr;
+    Task* task = nullptr;
+    bool start = false;
+    bool late = false;
+    std::unique_lock lock(mutex_);
+    for (;;) {
+        if (std::exchange(self.searching, false)) searching_ = false;
+        if (late || done.load(std::memory_order_relaxed)) break;
+        if (!searching_ && spinning_ + starting_ == 0) {
+            task = queue_.pop_wanted();
+            if (task == nullptr && !choosy) task = queue_.pop_front();
+        }
+        if (task != nullptr) break;
+        self.choosy = choosy;
+        helpers_.push_back(&self);
+        lock.unlock();
+        late = self.parker.park(deadline) == ParkResult::timed_out;
+        lock.lock();
+        if (!late || std::erase(helpers_, &self) != 0) continue;
+        lock.unlock();
+        self.parker.park(kNoDeadline);  // somebody has picked it: the token comes very soon
+        lock.lock();
+    }
+    queued_.store(queue_.size(), std::memory_order_relaxed);
+    if (!queue_.empty() && !searching_ && spinning_ + starting_ == 0) {
+        wake = pick_idle();
+        start = wake == nullptr && live_ < max_workers_;
+        if (start) {
+            ++starting_;
+            ++live_;
+        }
+    }
+    lock.unlock();
+    if (wake != nullptr) wake->parker.unpark();
+    if (start) start_worker();
+    return task;
+}
+
+void ThreadPool::end_waiting(std::atomic<bool>& done, Worker* worker) {
+    const std::shared_ptr<ThreadPool> keep = shared_from_this();
+    const std::lock_guard lock(mutex_);
+    done.store(true, std::memory_order_release);
+    if (std::erase(helpers_, worker) != 0) worker->parker.unpark();
 }
 
 std::vector<Task*> ThreadPool::take_all() {
@@ -213,9 +266,17 @@ std::size_t ThreadPool::live_workers() const {
 bool ThreadPool::is_current() const noexcept { return current_ != nullptr && current_->pool.get() == this; }
 
 ThreadPool::Worker* ThreadPool::pick_idle() {
-    if (idle_.empty()) return nullptr;
-    Worker* worker = idle_.back();
-    idle_.pop_back();
+    Worker* worker = nullptr;
+    if (!idle_.empty()) {
+        worker = idle_.back();
+        idle_.pop_back();
+    } else {
+        const auto helper = std::find_if(helpers_.rbegin(), helpers_.rend(),
+                                         [this](const Worker* each) { return !each->choosy || queue_.has_wanted(); });
+        if (helper == helpers_.rend()) return nullptr;
+        worker = *helper;
+        helpers_.erase(std::next(helper).base());
+    }
     worker->searching = searching_ = true;
     return worker;
 }
@@ -405,6 +466,7 @@ void ThreadPool::after_fork_in_child(const std::function<void(Task&)>& orphan) {
         pool->queued_.store(0, std::memory_order_relaxed);
         pool->workers_.clear();
         pool->idle_.clear();
+        pool->helpers_.clear();
         pool->starting_ = pool->spinning_ = pool->live_ = 0;
         if (current_ != nullptr && current_->pool.get() == pool) {  // a call of this pool has forked, and goes on here
             pool->workers_.push_back(current_);

@@ -74,6 +74,15 @@ class ThreadPool : public std::enable_shared_from_this<ThreadPool> {
     /// The worker of this driver is stuck in its task: the pool goes on without it, and does not wait for it. Any
     /// thread. False if it is none of the pool's workers any more.
     bool give_up(const WorkerDriver& driver);
+    struct Worker;
+    /// The worker that this thread is, or null.
+    static Worker* current_worker() noexcept { return current_; }
+    /// On a worker of this pool that waits inside its own task and helps meanwhile, detached: a queued task, once there
+    /// is one that nobody else comes for, first of all what is marked as wanted; nothing else where `choosy`. Null once
+    /// `done` is set, or `deadline` has passed.
+    Task* next_while_waiting(const std::atomic<bool>& done, Deadline deadline, bool choosy);
+    /// Sets `done`, and wakes `worker` where it waits in `next_while_waiting`. Any thread, while `worker` waits for it.
+    void end_waiting(std::atomic<bool>& done, Worker* worker);
     /// Takes back everything queued, in order.
     std::vector<Task*> take_all();
 
@@ -98,7 +107,6 @@ class ThreadPool : public std::enable_shared_from_this<ThreadPool> {
     static void after_fork_in_child(const std::function<void(Task&)>& orphan);
 
   private:
-    struct Worker;
     static thread_local Worker* current_;  // the worker that this thread is
 
     ThreadPool(std::size_t max_workers, DriverFactory factory, std::size_t stack_size);
@@ -123,6 +131,7 @@ class ThreadPool : public std::enable_shared_from_this<ThreadPool> {
     TaskQueue queue_;
     std::vector<Worker*> workers_;  // alive; each is owned by its thread
     std::vector<Worker*> idle_;     // parked, the one that parked last at the back
+    std::vector<Worker*> helpers_;  // parked inside their tasks; woken where nobody else can come
     std::size_t starting_ = 0;
     std::size_t spinning_ = 0;
     std::uint64_t spin_ns_;  // how long the next one looks for work
