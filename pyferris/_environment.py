@@ -72,7 +72,8 @@ def _filters() -> list[tuple[object, ...]]:
     import warnings
 
     filters: list[tuple[object, ...]] = []
-    for action, message, category, module, line in list(warnings.filters):
+    entries: list[tuple[Any, ...]] = list(warnings.filters)
+    for action, message, category, module, line in entries:
         if category.__module__ == "builtins":
             filters.append((action, _pattern(message), category.__name__, _pattern(module), line))
     return filters

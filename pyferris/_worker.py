@@ -130,8 +130,11 @@ class _Pattern:
 
 def _filter(entry: tuple[Any, ...]) -> tuple[Any, ...]:
     action, message, category, module, line = entry
-    patterns = [_Pattern(*part) if type(part) is tuple else part for part in (message, module)]
-    return action, patterns[0], getattr(sys.modules["builtins"], category), patterns[1], line
+    return action, _matcher(message), getattr(sys.modules["builtins"], category), _matcher(module), line
+
+
+def _matcher(part: Any) -> Any:
+    return part if part is None or isinstance(part, str) else _Pattern(*part)
 
 
 def _set_filters(filters: list[tuple[Any, ...]]) -> None:
@@ -155,7 +158,11 @@ def _set_filters(filters: list[tuple[Any, ...]]) -> None:
 def _set_up_warnings(warnings: Any, filters: list[tuple[Any, ...]]) -> None:
     warnings.filters[:] = filters  # importing it has put some before them
     _set_filters(filters)
-    warnings._showwarnmsg_impl = lambda message: _worker_output.send_warning(_tell, message)
+    warnings._showwarnmsg_impl = _show_warning
+
+
+def _show_warning(message: Any) -> None:
+    _worker_output.send_warning(_tell, message)
 
 
 # --- the way back
@@ -227,12 +234,12 @@ def _restore_modules() -> list[dict[str, Any]]:
             del sys.modules[name]
             # Some have two names: collections.abc is _collections_abc.
             if isinstance(module, type(sys)) and id(module) not in kept and not _is_extension(module):
-                dropped.append(vars(module))
+                dropped.append(module.__dict__)
     for name, (module, namespace, containers) in _baseline.items():
         sys.modules[name] = module
         if _is_private(name):
             continue
-        current = vars(module)
+        current: dict[str, Any] = module.__dict__
         for key in [key for key in current if key not in namespace]:
             del current[key]
         for key, value in namespace.items():
@@ -244,14 +251,16 @@ def _restore_modules() -> list[dict[str, Any]]:
 
 
 def _is_extension(module: Any) -> bool:
-    file = vars(module).get("__file__")
+    namespace: dict[str, Any] = module.__dict__
+    file = namespace.get("__file__")
     return file is None or not str(file).endswith((".py", ".pyc"))
 
 
 def _refill(container: Any, copy: Any) -> None:
-    if isinstance(container, list):
+    kind: object = container.__class__
+    if kind is list:
         container[:] = copy
-    elif isinstance(container, set) or not _same(container, copy):
+    elif kind is set or not _same(container, copy):
         container.clear()
         container.update(copy)
 
@@ -262,8 +271,8 @@ def _same(one: dict[Any, Any], other: dict[Any, Any]) -> bool:
 
 
 def _stop_monitoring() -> None:
-    monitoring: Any = getattr(sys, "monitoring", None)
-    for tool in range(6) if monitoring is not None else ():
+    monitoring: Any = vars(sys).get("monitoring")
+    for tool in range(6):
         if monitoring.get_tool(tool) is not None:
             monitoring.set_events(tool, 0)
             monitoring.free_tool_id(tool)

@@ -42,7 +42,7 @@ def install() -> None:
     if "_signal" in sys.modules:
         _guard_signal(sys.modules["_signal"])
     # The environment of the process is the main interpreter's; os.environ here is a copy.
-    os.putenv = os.unsetenv = _nothing  # type: ignore[assignment]
+    os.putenv = os.unsetenv = _nothing
     # No worker lives through a fork, and what was registered would stay for good.
     if hasattr(os, "register_at_fork"):
         os.register_at_fork = _nothing

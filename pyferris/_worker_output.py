@@ -131,7 +131,7 @@ def send_warning(send: Send, message: Any) -> None:
 def set_up_logging(logging: Any, levels: dict[str, int] | None, disable: int, send: Send) -> None:
     """Give the loggers the parent's levels and the root a handler that sends records home."""
 
-    class Handler(logging.Handler):  # type: ignore[misc, name-defined]
+    class Handler(logging.Handler):  # type: ignore[misc]
         def emit(self, record: Any) -> None:
             try:
                 send(LOG, _encoded(record, logging))

@@ -4,9 +4,9 @@
 
 namespace pyferris::python {
 
-// Below 3.13 the names of a C function's keywords are kept, for all interpreters, in a tuple of the first one that calls
-// it by keyword. The main interpreter frees these tuples when it ends, after all Python code, with an allocator that
-// does not know the memory of others, and aborts.
+// Below 3.13 the names of a C function's keywords are kept, for all interpreters, in a tuple of the first one that
+// calls it by keyword. The main interpreter frees these tuples when it ends, after all Python code, with an allocator
+// that does not know the memory of others, and aborts.
 #if PY_VERSION_HEX >= 0x030C0000 && PY_VERSION_HEX < 0x030D0000
 
 namespace {

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import marshal
+import os
 import sys
 import textwrap
 from typing import Any
 
-SUPPORTED = sys.version_info >= (3, 12)
+import pytest
+
+from pyferris import _environment
+
+needs_interpreters = pytest.mark.skipif(sys.version_info < (3, 12), reason="needs interpreters with a GIL of their own")
 
 _modules: Any = None
 if sys.version_info >= (3, 13):
@@ -49,3 +55,56 @@ class Interpreter:
 
     def close(self) -> None:
         _modules.destroy(self._id)
+
+
+# The first lines of a program of its own.
+PREFACE = f"""
+        sys.path.insert(0, {os.path.dirname(__file__)!r})
+        from interpreters import Interpreter
+        from pyferris import _environment
+        _environment.preload()
+        null = os.open(os.devnull, os.O_WRONLY)
+        interpreter = Interpreter(null)
+        interpreter.run("_worker.enter(environment, send)", environment=_environment.capture())
+"""
+
+
+@pytest.fixture(name="home")
+def make_home():
+    ends = os.pipe()
+    yield ends
+    for end in ends:
+        os.close(end)
+
+
+class Worker:
+    """A real interpreter that has entered the environment of the test."""
+
+    def __init__(self, home: tuple[int, int]) -> None:
+        self._read = home[0]
+        _environment.preload()
+        self.interpreter = Interpreter(home[1])
+
+    def enter(self, code: str = "", request: str = "None") -> None:
+        self.interpreter.run(
+            f"_worker.enter(environment, send, {request})\n" + code, environment=_environment.capture()
+        )
+
+    def ask(self, code: str, **given: object) -> object:
+        self.interpreter.run(code, **given)
+        return marshal.loads(os.read(self._read, 1 << 16))
+
+    def said(self) -> list[tuple[int, bytes]]:
+        found = self.ask("_worker.flush(); report(said); said.clear()")
+        assert isinstance(found, list)
+        return [(kind, payload) for kind, payload in found if kind]
+
+    def leave(self) -> bool:
+        return self.ask("report(_worker.leave())") is True
+
+
+@pytest.fixture(name="worker")
+def make_worker(home):
+    made = Worker(home)
+    yield made
+    made.interpreter.close()
