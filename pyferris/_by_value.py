@@ -11,9 +11,9 @@ from types import CellType, MappingProxyType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from . import _reach, _rebuild
-from ._reach import Function, Module
+from ._reach import Function, Module, is_a
 from ._rebuild import MISSING
-from ._wire import code_bytes
+from ._wire import code_bytes, seal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,12 +79,22 @@ class Used:
         self.settled = False
 
 
+class Writer:
+    """The file of a pickler: large bytes are copied once, when all is joined."""
+
+    __slots__ = ("parts", "write")
+
+    def __init__(self) -> None:
+        self.parts: list[Any] = []
+        self.write = self.parts.append
+
+
 class Pickler(_pickle.Pickler):
     """One pickle. What is reached twice is one object in the worker as well."""
 
     def __init__(self, shipping: bool, result: bool = False) -> None:
-        self._parts: list[Any] = [b"P"]
-        super().__init__(self, 5)
+        self._writer = Writer()
+        super().__init__(self._writer, 5)
         self.shipping = shipping
         self.result = result  # goes to where what has been shipped here is from
         self._spaces: dict[int, Space] = {}
@@ -92,13 +102,9 @@ class Pickler(_pickle.Pickler):
         self._attributes: set[str] = set()
         self._settled: set[str] = set()  # those that modules have been searched for
 
-    def write(self, part: Any) -> int:
-        self._parts.append(part)
-        return len(part)
-
     def bytes(self, value: object) -> bytes:
         self.dump((value, Tail()))
-        return b"".join(self._parts)
+        return seal(b"P", *self._writer.parts)
 
     def reducer_override(self, thing: Any) -> Reduced:
         kind = type(thing)
@@ -128,7 +134,8 @@ class Pickler(_pickle.Pickler):
         where = _reach.refer(thing)
         if where is None:
             return None
-        return NotImplemented if _reach.is_there(where, thing) else (_rebuild.reference, where)
+        by_pickle = where == (thing.__module__, thing.__qualname__) and _reach.find(*where) is thing
+        return NotImplemented if by_pickle else (_rebuild.reference, where)
 
     def shipped_here(self, thing: Any) -> Reduced | None:
         """How a copy goes back to where its original is."""
@@ -217,7 +224,7 @@ class Pickler(_pickle.Pickler):
                 builtin = function.__builtins__.get(name, MISSING)
                 if builtin is not MISSING and not is_original_builtin(name, builtin):
                     values[name] = builtin
-            elif isinstance(value, Module):
+            elif is_a(value, Module):
                 self._use(value, chains, here, name)
             else:
                 values[name] = value
@@ -228,7 +235,7 @@ class Pickler(_pickle.Pickler):
             value = cell.cell_contents
         except ValueError:
             return MISSING
-        if isinstance(value, Module):
+        if is_a(value, Module):
             self._use(value, chains, cell, "cell")
             return MISSING  # comes later
         return value
@@ -290,7 +297,7 @@ class Pickler(_pickle.Pickler):
             if value is MISSING:
                 if "__getattr__" in namespace:
                     values["__getattr__"] = namespace["__getattr__"]
-            elif isinstance(value, Module):
+            elif is_a(value, Module):
                 self._use(value, {chain[1:]}, self.space(namespace), chain[0])
             elif chain[0] not in _DUNDERS:
                 values[chain[0]] = value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import opcode
 import sys
+import types
 from typing import TYPE_CHECKING, Any
 
 from ._rebuild import MISSING, Label
@@ -19,6 +20,12 @@ Code: Any = type((lambda: None).__code__)
 Function: Any = type(lambda: None)
 Builtin: Any = type(len)
 Module: Any = type(sys)
+
+
+def is_a(value: object, kind: Any) -> bool:
+    """``isinstance`` that no ``__class__`` deceives: a mock says that it is what it stands for."""
+    return issubclass(type(value), kind)
+
 
 _MAP = opcode.opmap
 _NEWER = sys.version_info >= (3, 12)
@@ -140,13 +147,13 @@ def _collect(code: CodeType, found: Names) -> None:
         target.add(chain)
     found.attributes.update(names)
     for constant in constants:
-        if isinstance(constant, Code):
+        if is_a(constant, Code):
             _collect(constant, found)
 
 
 def _collect_texts(code: CodeType, found: set[str]) -> None:
     for constant in code.co_consts:
-        if isinstance(constant, Code):
+        if is_a(constant, Code):
             _collect_texts(constant, found)
         elif isinstance(constant, str):
             word = ""
@@ -229,18 +236,20 @@ def find(name: object, path: object) -> Any:
 def refer(value: Any) -> tuple[str, str] | None:
     """Module and path of a function or class that workers can import; None where they cannot, or shall not."""
     path = getattr(value, "__qualname__", None)
-    if isinstance(value, Builtin):
+    if is_a(value, Builtin):
         owner = value.__self__
-        if isinstance(owner, Module):  # compiled functions are where their module has put them
+        if is_a(owner, Module):  # compiled functions are where their module has put them
             return None if is_own(owner.__name__) else (owner.__name__, value.__name__)
     name = getattr(value, "__module__", None)
-    if isinstance(value, Function):
+    if is_a(value, Function):
         defined = value.__globals__.get("__name__")
         if defined != name and is_own(defined):
             return None  # made to look like another, as functools.wraps does
     if not isinstance(name, str) or not isinstance(path, str) or is_own(name):
         return None
     found = find(name, path)
+    if name == "builtins" and found is MISSING:  # types.MappingProxyType says that it is builtins.mappingproxy
+        return next((("types", each) for each in types.__all__ if getattr(types, each) is value), None)
     return (name, path) if found is value or _is_displaced(value, name, path, found) else None
 
 
@@ -249,16 +258,11 @@ def _is_displaced(value: Any, name: str, path: str, found: Any) -> bool:
     if found is MISSING or "." in path:
         return False
     module = sys.modules[name]
-    if isinstance(value, Function):
+    if is_a(value, Function):
         original = value.__globals__ is module.__dict__ and value.__code__.co_qualname == path
     else:
-        original = isinstance(value, type)
+        original = is_a(value, type)
     return original and judge(module, path, found)[0] == PATCHED
-
-
-def is_there(where: tuple[str, str], value: Any) -> bool:
-    """Whether that is where pickle finds it as well."""
-    return find(*where) is value
 
 
 def own_space(namespace: dict[str, Any]) -> bool:
@@ -300,10 +304,10 @@ def judge(module: Any, name: str, value: Any) -> tuple[int, Any]:
     kind = type(value)
     if kind in (list, dict, set) and encode_plain(value) is not None:
         return (ORIGINAL if module.__name__ == "sys" else CONSTANT), value
-    if isinstance(value, Module):
+    if is_a(value, Module):
         found = sys.modules.get(value.__name__)
         return (ORIGINAL, None) if found is value and not is_own(value.__name__) else (PATCHED, value)
-    if isinstance(value, (Function, Builtin, type)):
+    if is_a(value, (Function, Builtin, type)):
         return _judge_named(module, name, value)
     made_by = getattr(kind, "__module__", None)
     if made_by == "unittest.mock" or (is_own(made_by) and find(made_by, "__name__") is not MISSING):
@@ -311,7 +315,7 @@ def judge(module: Any, name: str, value: Any) -> tuple[int, Any]:
     if made_by in ("functools", "operator"):
         return _judge_named(module, name, value)
     function = getattr(value, "__func__", None)
-    if isinstance(function, Function):  # a bound method, like those of the module random
+    if is_a(function, Function):  # a bound method, like those of the module random
         if own_space(function.__globals__) or is_own(type(value.__self__).__module__):
             return PATCHED, value
         if function.__name__ != name and module.__dict__.get(function.__name__) == value:
@@ -325,7 +329,7 @@ def loose_chains(module: Any, attributes: set[str]) -> set[Chain]:
     for name in attributes:
         value = module.__dict__.get(name, MISSING)
         found.add((name,))
-        if isinstance(value, Module) and value is not module:
+        if is_a(value, Module) and value is not module:
             found |= {(name, below) for below in attributes if below in value.__dict__}
     return found
 
@@ -340,7 +344,7 @@ def judge_chains(module: Any, chains: set[Chain]) -> Iterator[tuple[Chain, Any, 
             if chain[: depth + 1] not in seen:
                 seen.add(chain[: depth + 1])
                 yield (chain[: depth + 1], holder, value, *judge(holder, name, value))
-            if not isinstance(value, Module):
+            if not is_a(value, Module):
                 break
             holder = value
 
@@ -366,19 +370,19 @@ def _judge_named(module: Any, name: str, value: Any) -> tuple[int, Any]:
         if where[1] == name and _akin(where[0], module.__name__):
             return ORIGINAL, None
         return REFERRED, where
-    if isinstance(value, Builtin):
+    if is_a(value, Builtin):
         owner = getattr(value, "__self__", None)
         return (PATCHED, value) if is_own(type(owner).__module__) else (ORIGINAL, None)
-    if isinstance(value, Function):
+    if is_a(value, Function):
         namespace = value.__globals__
         defined = namespace.get("__name__")
         if own_space(namespace) or not _akin(str(defined), module.__name__):
             return PATCHED, value
         wrapped = getattr(value, "__wrapped__", None)
-        if isinstance(wrapped, Function) and own_space(wrapped.__globals__):
+        if is_a(wrapped, Function) and own_space(wrapped.__globals__):
             return PATCHED, value
         return ORIGINAL, None
-    if not isinstance(value, type):
+    if not is_a(value, type):
         return PATCHED, value  # a partial, a getter: a copy of it does the same
     defined = value.__module__
     return (PATCHED, value) if is_own(defined) or not _akin(defined, module.__name__) else (ORIGINAL, None)

@@ -108,14 +108,16 @@ class Overlaid:
 class Home:
     """The namespaces, classes and functions of one shipment. What its arguments bring is added, changes nothing."""
 
-    __slots__ = ("__weakref__", "fresh", "hooked", "imports", "known", "owned", "shipping", "spaces")
+    __slots__ = ("anonymous", "fresh", "hooked", "imports", "known", "owned", "passing", "shipping", "spaces")
 
-    def __init__(self) -> None:
+    def __init__(self, anonymous: bool = False) -> None:
+        self.anonymous = anonymous  # of a message that belongs to no function
         self.spaces: dict[int, Any] = {}
         self.owned: dict[int, set[str]] = {}
         self.known: dict[int, Any] = {}
         self.fresh: set[int] = set()  # ids of what is being made just now
-        self.shipping = True
+        self.passing: dict[int, Any] = {}  # what arguments have brought: other ones bring it anew
+        self.shipping = not anonymous
         self.imports: dict[str, Any] = {}  # what functions import by themselves
         self.hooked: dict[str, Any] | None = None  # builtins with an __import__ that knows them
 
@@ -151,10 +153,7 @@ _homes: dict[int, tuple[Any, Home]] = {}
 
 def here() -> Home:
     home = _here.home
-    if home is None:
-        home = Home()
-        home.shipping = False
-    return home
+    return Home(anonymous=True) if home is None else home
 
 
 class Loading:
@@ -163,10 +162,7 @@ class Loading:
     __slots__ = ("before", "home")
 
     def __init__(self, home: Home | None) -> None:
-        if home is None:
-            home = Home()
-            home.shipping = False
-        self.home = home
+        self.home = Home(anonymous=True) if home is None else home
 
     def __enter__(self) -> Home:
         self.before = _here.home
@@ -177,6 +173,7 @@ class Loading:
         _here.home = self.before
         self.home.shipping = False
         self.home.fresh.clear()
+        self.home.passing.clear()
 
 
 def keep_home(function: Any, home: Home) -> None:
@@ -332,7 +329,7 @@ def fill_space(made: Any, values: dict[str, Any], left: Iterable[str] = ()) -> N
 
 def known(token: int, what: str) -> Any:
     """What has that token: an original that comes back, or what the function of a call has brought."""
-    found = here().known.get(token)
+    found = present(token)
     if found is None:
         found = tokens.find(token)
     if found is None:
@@ -346,7 +343,9 @@ def present(token: int | None) -> Any:
         return None
     home = here()
     found = home.known.get(token)
-    if found is None and (token >> 40 == ORIGIN or not home.shipping):
+    if found is None:
+        found = home.passing.get(token)
+    if found is None and (token >> 40 == ORIGIN or home.anonymous):
         found = tokens.find(token)
     return found
 
@@ -356,7 +355,7 @@ def admit(token: int | None, made: Any) -> Any:
     home = here()
     home.fresh.add(id(made))
     if token is not None:
-        home.known[token] = made
+        (home.known if home.shipping else home.passing)[token] = made
         tokens.remember(made, token)
     return made
 

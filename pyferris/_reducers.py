@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _by_value, _reach, _rebuild, _remote, _revive
 from ._by_value import Reduced
+from ._reach import is_a
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,27 +34,28 @@ _NOT_STATE = frozenset(
         "_abc_impl",
     }
 )
+_HEAP = 1 << 9  # of a type's flags: made at run time
 _METACLASSES = frozenset({"builtins", "abc", "enum", "typing", "typing_extensions"})
 
 
 def reduce(pickler: Pickler, thing: Any) -> Reduced:
-    if isinstance(thing, type):
+    if is_a(thing, type):
         return _class(pickler, thing)
     kind = type(thing)
     handler = HANDLERS.get(kind)
     if handler is not None:
         return handler(pickler, thing)
-    if isinstance(thing, BaseException):
+    if is_a(thing, BaseException):
         return _remote.reduce(thing)
     if kind.__name__ == "TypeVar" and kind.__module__ == "typing":
         return _type_variable(pickler, thing)
     enum = sys.modules.get("enum")
-    if enum is not None and isinstance(thing, enum.Enum):
+    if enum is not None and is_a(thing, enum.Enum):
         return _enum_member(thing)
     mock = sys.modules.get("unittest.mock")
-    if mock is not None and isinstance(thing, mock.NonCallableMock):
+    if mock is not None and is_a(thing, mock.NonCallableMock):
         return object.__new__, (kind,), thing.__dict__, None, None, _revive.fill_instance
-    if isinstance(thing, property) and kind.__reduce_ex__ is object.__reduce_ex__:
+    if is_a(thing, property) and kind.__reduce_ex__ is object.__reduce_ex__:
         return kind, (thing.fget, thing.fset, thing.fdel, thing.__doc__)
     if kind.__reduce_ex__ is object.__reduce_ex__ and kind.__reduce__ is object.__reduce__:
         return _default(thing)
@@ -78,9 +80,10 @@ def _class(pickler: Pickler, cls: Any) -> Reduced:
     known = pickler.referred(cls)
     if known is not None:
         return known
-    special = _BUILTIN_CLASSES.get(cls)
-    if special is not None:
-        return type, (special,)
+    if cls in _OF_SINGLETONS:
+        return type, (_OF_SINGLETONS[cls],)
+    if not cls.__flags__ & _HEAP:
+        raise TypeError(f"cannot refer to the class {cls.__module__}.{cls.__qualname__}")
     back = pickler.shipped_here(cls)
     if back is not None:
         return back
@@ -96,6 +99,8 @@ def _class(pickler: Pickler, cls: Any) -> Reduced:
     if "__slots__" in cls.__dict__:
         slots = cls.__dict__["__slots__"]
         made_with["__slots__"] = slots if isinstance(slots, (str, tuple)) else tuple(slots)
+    if "__orig_bases__" in state:
+        made_with["__orig_bases__"] = state.pop("__orig_bases__")  # typing.Generic asks for them
     token = _rebuild.tokens.of(cls)
     enum = sys.modules.get("enum")
     if enum is not None and issubclass(meta, enum.EnumMeta):
@@ -227,7 +232,7 @@ def _type_variable(_: Pickler, variable: Any) -> Reduced:
     return _revive.type_variable, arguments
 
 
-_BUILTIN_CLASSES: dict[Any, Any] = {type(None): None, type(...): ..., type(NotImplemented): NotImplemented}
+_OF_SINGLETONS: dict[Any, Any] = {type(None): None, type(...): ..., type(NotImplemented): NotImplemented}
 
 HANDLERS: dict[Any, Callable[[Pickler, Any], Reduced]] = {
     type(functools.lru_cache(lambda: None)): _lru,

@@ -8,7 +8,7 @@ import marshal
 import os
 from typing import Any
 
-from . import _revive
+from . import _revive, _wire
 
 __all__ = ["RemoteTraceback"]
 
@@ -73,7 +73,7 @@ def dumps_error(error: BaseException) -> bytes:
         data = _pickled(error, text)
     except BaseException:
         data = b""
-    return b"E" + marshal.dumps((data, names, text, report))
+    return _wire.seal(b"E", marshal.dumps((data, names, text, report)))
 
 
 def _dumps(value: Any) -> bytes:
@@ -118,26 +118,18 @@ def _shown(value: Any) -> str:
 
 def loads_error(data: bytes) -> BaseException:
     try:
-        if data[:1] != b"E":
-            raise ValueError("not an exception's bytes")
-        pickled, names, text, report = marshal.loads(memoryview(data)[1:])
+        pickled, names, text, report = marshal.loads(_wire.unseal(data, b"E")[1])
         cause = RemoteTraceback(report)
     except Exception as problem:
         return RuntimeError(f"an exception of a worker cannot be read: {problem!r}")
     error = _unpickled(pickled)
     if error is None:
         error = _nearest(names, text)
-    try:
-        error.__cause__ = cause
-    except Exception:
-        error = _nearest(names, text)
-        error.__cause__ = cause
+    BaseException.__cause__.__set__(error, cause)  # type: ignore[attr-defined]  # the class may forbid it
     return error
 
 
 def _unpickled(pickled: bytes) -> BaseException | None:
-    from . import _wire
-
     try:
         error: Any = _wire.loads(pickled) if pickled else None
     except BaseException:  # user code is called here

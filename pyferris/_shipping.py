@@ -7,9 +7,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from . import _reach, _rebuild
-from ._reach import Builtin, Function, Module
+from ._reach import Builtin, Function, Module, is_a
 from ._rebuild import FUNCTION, MISSING, MODULE, NOTHING, PLAIN, REFERENCE
-from ._wire import code_bytes, encode_plain
+from ._wire import code_bytes, encode_plain, seal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +72,7 @@ def is_original_builtin(name: str, value: Any) -> bool:
     """Whether a builtin is what Python made it, so that the worker's own is the same."""
     if value is None or value is True or value is False or value is ... or value is NotImplemented:
         return True
-    if isinstance(value, (Builtin, type)):
+    if is_a(value, (Builtin, type)):
         if value.__name__ == name and value.__module__ in ("builtins", "io", "_io"):
             return True
         return value is OSError and name in ("IOError", "EnvironmentError", "WindowsError")
@@ -99,14 +99,14 @@ class Plain:
 
     def shipment(self, function: Any) -> Shipment:
         if type(function) is not Function:
-            if not isinstance(function, (Builtin, type)):
+            if not is_a(function, (Builtin, type)):
                 raise NotPlain
             where = _reach.refer(function)
             if where is None:
                 raise NotPlain
-            return Shipment(b"R" + marshal.dumps(where, 2), [])
+            return Shipment(seal(b"R", marshal.dumps(where, 2)), [])
         if _reach.refer(function) is not None:
-            return Shipment(b"R" + marshal.dumps(_reach.refer(function), 2), [])
+            return Shipment(seal(b"R", marshal.dumps(_reach.refer(function), 2)), [])
         entry = self.function(function)
         while self._queue:
             self._fill(self._queue.pop())
@@ -117,8 +117,8 @@ class Plain:
         values = encode_plain(tuple(self.values))
         if values is None:
             raise NotPlain
-        blob = b"F" + marshal.dumps((self.spaces, self.functions, self.cells, entry, values), 2)
-        return Shipment(blob, None if self.changing else self.checks)
+        tables = marshal.dumps((self.spaces, self.functions, self.cells, entry, values), 2)
+        return Shipment(seal(b"F", tables), None if self.changing else self.checks)
 
     def function(self, function: Any) -> int:
         """Its number; it is read later."""
@@ -208,7 +208,7 @@ class Plain:
             value = function.__closure__[function.__code__.co_freevars.index(name)].cell_contents
         except (ValueError, TypeError):
             return
-        if isinstance(value, Function):
+        if is_a(value, Function):
             self.changing = True
 
     def _global(
@@ -223,12 +223,12 @@ class Plain:
             self.checks.append(("dict", function.__builtins__, name, builtin))
             if builtin is not MISSING and not is_original_builtin(name, builtin):
                 values[name] = self.value(builtin)
-        elif isinstance(value, Module):
+        elif is_a(value, Module):
             values[name] = self.module(value, chains)
             if () in chains:
                 self.loose.append((value, values, name))
         else:
-            if isinstance(value, Function) and any(chains):
+            if is_a(value, Function) and any(chains):
                 self.changing = True  # attributes of functions come and go
             values[name] = self.value(value)
 
@@ -264,7 +264,7 @@ class Plain:
                 self.checks.append(("cell", cell, MISSING))
             else:
                 self.checks.append(("cell", cell, value))
-                if isinstance(value, Module):
+                if is_a(value, Module):
                     self._in_cells[number] = (value, set())
                 else:
                     self.cells[number] = self.value(value)
@@ -277,7 +277,7 @@ class Plain:
         if kind is Function:
             where = _reach.refer(value)
             return (FUNCTION, self.function(value)) if where is None else (REFERENCE, where)
-        if isinstance(value, (type, Builtin)):
+        if is_a(value, (type, Builtin)):
             where = _reach.refer(value)
             if where is None:
                 raise NotPlain

@@ -6,6 +6,7 @@ Used in workers as well: imports nothing but built-in modules until something as
 from __future__ import annotations
 
 import marshal
+from binascii import crc32
 
 from . import _native, _rebuild
 
@@ -38,6 +39,32 @@ def _encode_plain(value: object) -> bytes | None:
 
 encode_plain: Callable[[object], bytes | None] = getattr(_native, "encode_plain", _encode_plain)
 
+CHECKED = 1 << 20  # bytes of a message whose sum is taken; of a longer one, those at its beginning
+
+
+def seal(tag: bytes, *parts: Any) -> bytes:
+    """A message: its tag, a check sum, its parts. Decoders of garbage can crash; it does not get that far."""
+    left, total = CHECKED, crc32(tag)
+    for part in parts:
+        if left > 0:
+            total = crc32(part if len(part) <= left else memoryview(part)[:left], total)
+            left -= len(part)
+    size = sum(map(len, parts))
+    return b"".join((tag, (total ^ size & 0xFFFFFFFF).to_bytes(4, "little"), *parts))
+
+
+def unseal(data: bytes, tags: bytes) -> tuple[int, memoryview]:
+    """Tag and content. ``ValueError`` unless it is a whole message with one of these tags."""
+    view = memoryview(data)
+    if len(view) < 5 or data[0] not in tags:
+        raise ValueError(f"not a message of this kind: it begins with {bytes(view[:5])!r}")
+    content = view[5:]
+    total = crc32(content[:CHECKED], crc32(view[:1])) ^ len(content) & 0xFFFFFFFF
+    if total != int.from_bytes(view[1:5], "little"):
+        raise ValueError("a damaged message")
+    return data[0], content
+
+
 _code_bytes: dict[tuple[CodeType, str], bytes] = {}
 
 
@@ -57,7 +84,7 @@ def dumps(value: object, what: str | None = "an argument") -> bytes:
     """Bytes for ``loads``. ``TypeError`` that names what cannot travel and ``what`` it is of."""
     data = encode_plain(value)
     if data is not None:
-        return b"M" + data
+        return seal(b"M", data)
     from . import _by_value
 
     return _by_value.dumps(value, what or "a value")
@@ -67,7 +94,7 @@ def dumps_result(value: object, what: str | None = "a result") -> bytes:
     """As ``dumps``, for where a call has come from: its own classes and functions go back by their tokens."""
     data = encode_plain(value)
     if data is not None:
-        return b"M" + data
+        return seal(b"M", data)
     from . import _by_value
 
     return _by_value.dumps(value, what or "a result", result=True)
@@ -75,33 +102,31 @@ def dumps_result(value: object, what: str | None = "a result") -> bytes:
 
 def loads(data: bytes, function: object = None) -> Any:
     """What ``dumps`` was given; classes that ``function``, of ``load_function``, has brought are those it knows."""
-    tag = data[:1]
-    if tag == b"M":
-        return marshal.loads(memoryview(data)[1:])
-    if tag != b"P":
-        raise ValueError(f"not a message of this package: its first byte is {tag!r}")
-    home = None if function is None else _rebuild.home_of(function)
-    with _rebuild.Loading(home):
-        return _unpickle(data)
+    tag, content = unseal(data, b"MP")
+    if tag == MARSHALLED:
+        return marshal.loads(content)
+    with _rebuild.Loading(None if function is None else _rebuild.home_of(function)):
+        return _unpickle(content)
 
 
-def _unpickle(data: bytes) -> Any:
+MARSHALLED, PLAIN, REFERENCE = b"MFR"
+
+
+def _unpickle(content: memoryview) -> Any:
     import _pickle
 
-    return _pickle.loads(memoryview(data)[1:])[0]
+    return _pickle.loads(content)[0]
 
 
 def load_function(blob: bytes) -> Any:
     """The callable of a shipment. Each call makes a new one, with namespaces of its own."""
-    tag = blob[:1]
-    if tag == b"F":
-        return _rebuild.load_plain(memoryview(blob)[1:])
-    if tag == b"R":
-        return _rebuild.reference(*marshal.loads(memoryview(blob)[1:]))
-    if tag != b"P":
-        raise ValueError(f"not a shipped function: its first byte is {tag!r}")
+    tag, content = unseal(blob, b"FRP")
+    if tag == PLAIN:
+        return _rebuild.load_plain(content)
+    if tag == REFERENCE:
+        return _rebuild.reference(*marshal.loads(content))
     with _rebuild.Loading(_rebuild.Home()) as home:
-        function = _unpickle(blob)
+        function = _unpickle(content)
     _rebuild.keep_home(function, home)
     return function
 
