@@ -125,9 +125,7 @@ class Home:
         if self.hooked is None:
             table, plain = self.imports, BUILTINS["__import__"]
 
-            def importer(
-                name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0
-            ) -> Any:
+            def importer(name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
                 full = name
                 if level:
                     base = (globals.get("__package__") or "").rsplit(".", level - 1)[0]
@@ -445,9 +443,7 @@ def load_plain(data: bytes) -> Any:
         build: Callable[..., Any] = function
         for token, code, where, name, qualname, closure, _ in functions:
             target = modules[where] if type(where) is int else module(where)
-            made.append(
-                build(token, code, target, name, qualname, closure and tuple([made_cells[i] for i in closure]))
-            )
+            made.append(build(token, code, target, name, qualname, closure and tuple([made_cells[i] for i in closure])))
         for target, (_, names) in zip(modules, spaces, strict=True):
             fill_space(target, {name: value(*what) for name, what in names.items()})
         for target, (_, _, _, _, _, closure, (where, defaults, kwdefaults, attributes, annotations)) in zip(

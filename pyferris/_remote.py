@@ -210,9 +210,7 @@ def _format(report: Report) -> str:
         for name, line, function, end, start_column, end_column in frames:
             linecache.checkcache(name)
             summaries.append(
-                traceback.FrameSummary(
-                    name, line, function, end_lineno=end, colno=start_column, end_colno=end_column
-                )
+                traceback.FrameSummary(name, line, function, end_lineno=end, colno=start_column, end_colno=end_column)
             )
         parts += traceback.StackSummary.from_list(summaries).format()
     parts.append(label + "\n")
@@ -221,5 +219,3 @@ def _format(report: Report) -> str:
         lines = _format(member).splitlines(keepends=True)
         parts += [f"  +---------------- {number} ----------------\n", *("  | " + line for line in lines)]
     return "".join(parts)
-
-

@@ -290,4 +290,3 @@ class Plain:
                 raise NotPlain
         self.values.append(value)
         return PLAIN, len(self.values) - 1
-

@@ -109,10 +109,10 @@ PyObject* submit_call(PoolObject* self, std::unique_ptr<IsolatedCall> call, PyOb
     }
     future->call.pool = reinterpret_cast<PoolObject*>(Py_NewRef(reinterpret_cast<PyObject*>(self)));
     Py_INCREF(as_object(future));  // the queue's
-    shared.active.fetch_add(1, std::memory_order_relaxed);
+    count_call(shared, future, 1);
     const ThreadPool::SubmitResult submitted = shared.threads->submit(future->task);
     if (submitted == ThreadPool::SubmitResult::queued) return as_object(future);
-    shared.active.fetch_sub(1, std::memory_order_relaxed);
+    count_call(shared, future, -1);
     drop_call(future);
     Py_DECREF(as_object(future));
     Py_DECREF(as_object(future));
@@ -134,13 +134,14 @@ PyObject* prepare_shipment(PyObject* /*module*/, PyObject* function) {
     return capsule;
 }
 
-// `submit_batch(pool, shipment, items, single, output)`: a future of what `_worker.call_each` gives.
+// `submit_batch(pool, shipment, items, single, fail_fast, output)`: a future of what `_worker.call_each` gives.
 PyObject* submit_batch(PyObject* /*module*/, PyObject* args) {
-    PyObject *object = nullptr, *capsule = nullptr, *items = nullptr, *single = nullptr, *output = nullptr;
-    if (PyArg_ParseTuple(args, "OOOOO", &object, &capsule, &items, &single, &output) == 0) return nullptr;
+    PyObject *object = nullptr, *capsule = nullptr, *items = nullptr, *single = nullptr, *fail_fast = nullptr;
+    PyObject* output = nullptr;
+    if (PyArg_ParseTuple(args, "OOOOOO", &object, &capsule, &items, &single, &fail_fast, &output) == 0) return nullptr;
     auto* shipment = static_cast<ShipmentPtr*>(PyCapsule_GetPointer(capsule, kShipment));
     if (shipment == nullptr) return nullptr;
-    const PyRef given = PyRef::steal(PyTuple_Pack(2, items, single));
+    const PyRef given = PyRef::steal(PyTuple_Pack(3, items, single, fail_fast));
     if (!given) return nullptr;
     auto call = std::make_unique<IsolatedCall>();
     call->code = *shipment;
@@ -189,6 +190,7 @@ constexpr Slot kSlots[] = {
     {"loads", &ModuleState::wire_loads},
     {"loads_error", &ModuleState::wire_loads_error},
     {"deliver", &ModuleState::deliver},
+    {"answer", &ModuleState::answer},
 };
 
 // `install_isolation(**functions)`: what native code needs of Python for pools of interpreters. Once.
@@ -201,7 +203,12 @@ PyObject* install_isolation(PyObject* /*module*/, PyObject* /*args*/, PyObject* 
     Py_RETURN_NONE;
 }
 
+PyObject* in_main(PyObject* /*module*/, PyObject* /*unused*/) {
+    return PyBool_FromLong(PyInterpreterState_Get() == PyInterpreterState_Main() ? 1 : 0);
+}
+
 PyMethodDef functions[] = {
+    {"in_main_interpreter", in_main, METH_NOARGS, nullptr},
     {"encode_plain", encode_plain, METH_O, nullptr},
     {"prepare_shipment", prepare_shipment, METH_O, nullptr},
     {"submit_batch", submit_batch, METH_VARARGS, nullptr},
@@ -219,6 +226,9 @@ PyMethodDef functions[] = {
 }  // namespace
 
 PyObject* submit_isolated(PoolObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+    if (self->shared->closed.load(std::memory_order_acquire)) {
+        return refuse_submit(*self->shared, ThreadPool::SubmitResult::closed);
+    }
     auto call = std::make_unique<IsolatedCall>();
     if (!fill(*call, args, count, names)) return nullptr;
     return submit_call(self, std::move(call), current_output());

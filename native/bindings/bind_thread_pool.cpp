@@ -190,8 +190,8 @@ PyObject* submit(PyObject* object, PyObject* const* args, Py_ssize_t count, PyOb
     return refuse_submit(shared, submitted);
 }
 
-// `_close(by)`: no more submits. The first reason is kept.
-PyObject* close(PyObject* object, PyObject* by) {
+// `_refuse(by)`: no more submits, but for what the pool's own maps hand on. The first reason is kept.
+PyObject* refuse(PyObject* object, PyObject* by) {
     const std::shared_ptr<PoolShared> shared = shared_of(object);
     if (shared == nullptr) return nullptr;
     const char* text = PyUnicode_AsUTF8(by);
@@ -201,6 +201,15 @@ PyObject* close(PyObject* object, PyObject* by) {
         if (shared->closed_by.empty()) shared->closed_by = text;
     }
     shared->closed.store(true, std::memory_order_release);
+    Py_RETURN_NONE;
+}
+
+// `_close(by)`: the same without exception; the workers go when nothing is queued.
+PyObject* close(PyObject* object, PyObject* by) {
+    PyObject* refused = refuse(object, by);
+    if (refused == nullptr) return nullptr;
+    Py_DECREF(refused);
+    const std::shared_ptr<PoolShared> shared = shared_of(object);
     if (shared->threads != nullptr) shared->threads->close();
     Py_RETURN_NONE;
 }
@@ -285,6 +294,7 @@ PyMethodDef methods[] = {
     {"submit", as_method(submit), METH_FASTCALL | METH_KEYWORDS, nullptr},
     {"_open", open, METH_VARARGS, nullptr},
     {"_close", close, METH_O, nullptr},
+    {"_refuse", refuse, METH_O, nullptr},
     {"_cancel_queued", cancel_queued, METH_NOARGS, nullptr},
     {"_stop_running", stop_running, METH_NOARGS, nullptr},
     {"_join", join_method, METH_O, nullptr},

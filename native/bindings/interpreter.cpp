@@ -60,6 +60,14 @@ PyObject* Interpreter::function(const char* name) const {
     return found;
 }
 
+bool Interpreter::is_alone(PyThreadState* mine) const {
+    for (PyThreadState* each = PyInterpreterState_ThreadHead(state_); each != nullptr;
+         each = PyThreadState_Next(each)) {
+        if (each != mine && each != keeper_) return false;
+    }
+    return true;
+}
+
 bool Interpreter::prepare(std::string* error) {
     std::string code;
     {

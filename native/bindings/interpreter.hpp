@@ -32,6 +32,8 @@ class Interpreter {
     /// The namespace of `pyferris._worker` there: a function by name, borrowed. Null with an error set. Attached to it.
     PyObject* function(const char* name) const;
     const WireCodec& codec() const noexcept { return codec_; }
+    /// True if no thread but the caller's, whose state is `mine`, has a state in it. Attached to it.
+    bool is_alone(PyThreadState* mine) const;
 
     /// The calling thread's state in it: attached from here to `detach`, or `leave`.
     static PyThreadState* enter(PyInterpreterState* interpreter);

@@ -1,5 +1,9 @@
 #include "interpreter_worker.hpp"
 
+#include <chrono>
+#include <condition_variable>
+
+#include "context_scope.hpp"
 #include "notifier.hpp"
 #include "py_compat.hpp"
 #include "py_wait.hpp"
@@ -30,6 +34,53 @@ PyObject* make_sender(const SlotPtr& slot) {
     }
     return PyCFunction_New(&send_def, capsule.get());
 }
+
+struct Answer {
+    std::mutex mutex;
+    std::condition_variable ready;
+    bool done = false;  // guarded by mutex
+    std::string bytes;  // likewise
+};
+
+// In the main interpreter, on the notifier's thread.
+void answer(const std::shared_ptr<Answer>& result, long kind, const std::string& payload) {
+    const PyRef bytes =
+        PyRef::steal(PyBytes_FromStringAndSize(payload.data(), static_cast<Py_ssize_t>(payload.size())));
+    const PyRef said =
+        PyRef::steal(bytes ? PyObject_CallFunction(module_state().answer, "lO", kind, bytes.get()) : nullptr);
+    if (!said || !PyBytes_Check(said.get())) PyErr_WriteUnraisable(nullptr);
+    const std::lock_guard lock(result->mutex);
+    result->done = true;
+    if (said && PyBytes_Check(said.get())) {
+        result->bytes.assign(PyBytes_AS_STRING(said.get()), static_cast<std::size_t>(PyBytes_GET_SIZE(said.get())));
+    }
+    result->ready.notify_all();
+}
+
+// `request(kind, payload, timeout)`: what the main interpreter answers within `timeout` seconds. Attached to a
+// worker's.
+PyObject* request(PyObject* /*self*/, PyObject* args) {
+    long kind = 0;
+    const char* payload = nullptr;
+    Py_ssize_t size = 0;
+    double timeout = 0;
+    if (PyArg_ParseTuple(args, "ly#d:request", &kind, &payload, &size, &timeout) == 0) return nullptr;
+    const auto result = std::make_shared<Answer>();
+    notifier::post(
+        [result, kind, text = std::string(payload, static_cast<std::size_t>(size))] { answer(result, kind, text); });
+    PyThreadState* self = PyEval_SaveThread();
+    bool done = false;
+    {
+        std::unique_lock lock(result->mutex);
+        done = result->ready.wait_for(lock, std::chrono::duration<double>(timeout), [&] { return result->done; });
+    }
+    PyEval_RestoreThread(self);
+    if (done) return PyBytes_FromStringAndSize(result->bytes.data(), static_cast<Py_ssize_t>(result->bytes.size()));
+    PyErr_SetString(PyExc_TimeoutError, "the main interpreter did not answer in time");
+    return nullptr;
+}
+
+PyMethodDef request_def = {"request", request, METH_VARARGS, nullptr};
 
 // In the main interpreter, on the notifier's thread.
 void deliver_home(FutureObject* future, long kind, const std::string& payload) {
@@ -80,10 +131,12 @@ bool InterpreterWorker::enter() {
     const IsolatedPool& pool = *shared_->isolated;
     PyObject* enter = interpreter.function("enter");
     const PyRef sender = PyRef::steal(enter != nullptr ? make_sender(slot_) : nullptr);
+    const PyRef requester = PyRef::steal(PyCFunction_New(&request_def, nullptr));
     const PyRef environment = PyRef::steal(
         PyBytes_FromStringAndSize(pool.environment.data(), static_cast<Py_ssize_t>(pool.environment.size())));
-    if (!sender || !environment) return false;
-    const PyRef entered = PyRef::steal(PyObject_CallFunctionObjArgs(enter, environment.get(), sender.get(), nullptr));
+    if (!sender || !requester || !environment) return false;
+    const PyRef entered =
+        PyRef::steal(PyObject_CallFunctionObjArgs(enter, environment.get(), sender.get(), requester.get(), nullptr));
     if (!entered) return false;
     if (pool.initializer == nullptr) return true;
     PyObject* function = shipped(*pool.initializer);
@@ -103,6 +156,7 @@ bool InterpreterWorker::start() {
         return false;
     }
     PyEval_RestoreThread(slot_->state);
+    keep_spare_context();
     if (!enter()) {
         break_pool_with_raised();
         give_back();
@@ -152,14 +206,16 @@ PyObject* InterpreterWorker::call(FutureObject* future) {
     PyObject* function = shipped(*call.code);
     if (function == nullptr) return nullptr;
     const PyRef keep = PyRef::share(function);
-    const PyRef given = PyRef::steal(decode(call.arguments, slot_->interpreter->codec()));
+    WireCodec codec = slot_->interpreter->codec();
+    codec.function = function;
+    const PyRef given = PyRef::steal(decode(call.arguments, codec));
     call.arguments.clear();
     if (!given) return nullptr;
     if (call.is_batch) {
         PyObject* each = slot_->interpreter->function("call_each");
         if (each == nullptr) return nullptr;
-        return PyObject_CallFunctionObjArgs(each, function, PyTuple_GET_ITEM(given.get(), 0),
-                                            PyTuple_GET_ITEM(given.get(), 1), nullptr);
+        PyObject* const* parts = &PyTuple_GET_ITEM(given.get(), 0);
+        return PyObject_CallFunctionObjArgs(each, function, parts[0], parts[1], parts[2], nullptr);
     }
     if (!call.has_keywords) return PyObject_Call(function, given.get(), nullptr);
     return PyObject_Call(function, PyTuple_GET_ITEM(given.get(), 0), PyTuple_GET_ITEM(given.get(), 1));
@@ -182,7 +238,10 @@ void InterpreterWorker::run(Task& task) {
     if (future->state.stop_requested()) {
         PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), module_state().call_cancelled);
     }
-    PyRef result = PyRef::steal(call(future));
+    // A context of its own: what the call sets in it (contextvars, decimal's precision) ends with it.
+    ContextScope scope(nullptr);
+    PyRef result = PyRef::steal(scope.enter() ? call(future) : nullptr);
+    if (!scope.leave()) result = PyRef();
     if (result) {
         PyRef what;
         if (!is_plain(result.get())) fill_what(*isolated.code, &what);
@@ -214,20 +273,21 @@ void InterpreterWorker::run(Task& task) {
     set_foreign_call(nullptr);
     slot_->running.store(nullptr);
     if (future->state.stop_requested()) PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), nullptr);
-    shared_->active.fetch_sub(1, std::memory_order_relaxed);
+    count_call(*shared_, future, -1);
     finish_isolated(future, std::move(outcome), ending);
 }
 
 // Attached before, detached and without an interpreter afterwards.
 void InterpreterWorker::give_back() {
     Interpreter& interpreter = *slot_->interpreter;
-    PyObject* leave = interpreter.function("leave");
-    const PyRef clean = PyRef::steal(leave != nullptr ? PyObject_CallNoArgs(leave) : nullptr);
-    const bool reusable = clean && clean.get() == Py_True;
-    if (!clean) PyErr_Clear();
     for (auto& [number, function] : interpreter.functions) Py_DECREF(function);
     interpreter.functions.clear();
-    const_cast<PyRef&>(clean) = PyRef();
+    drop_spare_context();
+    PyObject* leave = interpreter.function("leave");
+    PyObject* clean = leave != nullptr ? PyObject_CallNoArgs(leave) : nullptr;
+    if (clean == nullptr) PyErr_Clear();
+    bool reusable = clean == Py_True;
+    Py_XDECREF(clean);
     {
         const std::lock_guard lock(slot_->mutex);
         slot_->open = nullptr;
@@ -238,6 +298,7 @@ void InterpreterWorker::give_back() {
         slot_->quiet.wait(lock, [this] { return slot_->interrupters == 0; });
     }
     PyEval_RestoreThread(slot_->state);
+    reusable = reusable && interpreter.is_alone(slot_->state);
     Interpreter::leave(std::exchange(slot_->state, nullptr));
     if (reusable) {
         Interpreter::park(std::move(slot_->interpreter));

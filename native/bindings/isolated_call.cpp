@@ -1,6 +1,7 @@
 #include "isolated_call.hpp"
 
 #include "notifier.hpp"
+#include "pool_object.hpp"
 #include "py_compat.hpp"
 
 namespace pyferris::python {
@@ -18,6 +19,11 @@ PyObject* decode_outcome(FutureObject* future) {
 }
 
 }  // namespace
+
+void count_call(PoolShared& shared, const FutureObject* future, int change) noexcept {
+    if (future->isolated != nullptr && future->isolated->is_batch) return;
+    shared.active.fetch_add(change, std::memory_order_relaxed);
+}
 
 void materialize(FutureObject* future) {
     IsolatedCall* call = future->isolated;

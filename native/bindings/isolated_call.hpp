@@ -19,6 +19,8 @@
 
 namespace pyferris::python {
 
+struct PoolShared;
+
 /// A function in bytes; the same bytes are the same shipment.
 struct Shipment {
     std::uint64_t number;
@@ -32,7 +34,7 @@ struct IsolatedCall {
     Message arguments;  // a tuple; with `has_keywords`, (tuple, dict)
     Message outcome;    // the result, or the error
     bool has_keywords = false;
-    bool is_batch = false;                  // the arguments are (items, single), for `_worker.call_each`
+    bool is_batch = false;                  // the arguments are (items, single, fail_fast), for `_worker.call_each`
     bool has_spoken = false;                // something of it is on its way to the notifier
     PyObject* output = nullptr;             // strong: the submitter's (sys.stdout, sys.stderr)
     FutureObject* next_finished = nullptr;  // see notifier::let_go
@@ -43,6 +45,9 @@ struct IsolatedCall {
     IsolatedCall(const IsolatedCall&) = delete;
     IsolatedCall& operator=(const IsolatedCall&) = delete;
 };
+
+/// Counts a queued or running call of the pool in (1) or out (-1). A batch is not one: its map's items are.
+void count_call(PoolShared& shared, const FutureObject* future, int change) noexcept;
 
 /// Decodes the outcome of a final isolated call, unless somebody has. Attached to the main interpreter; the future has
 /// a value afterwards.

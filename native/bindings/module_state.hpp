@@ -49,6 +49,7 @@ struct ModuleState {
     PyObject* wire_loads = nullptr;        // pyferris._wire.loads
     PyObject* wire_loads_error = nullptr;  // pyferris._wire.loads_error
     PyObject* deliver = nullptr;           // (kind, payload, output, context) -> None
+    PyObject* answer = nullptr;            // (kind, payload) -> bytes
 };
 
 /// This interpreter's state. Attached threads only. Never null after the module was imported.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "context_scope.hpp"
+#include "isolated_call.hpp"
 #include "map_run.hpp"
 #include "py_compat.hpp"
 #include "pyferris/spin.hpp"
@@ -229,13 +230,13 @@ void PyWorker::stop() {
 void withdraw(PoolObject& pool, FutureObject* future) {
     if (pool.shared->threads != nullptr && pool.shared->threads->remove(future->task)) {
         drop_call(future);
-        pool.shared->active.fetch_sub(1, std::memory_order_relaxed);
+        count_call(*pool.shared, future, -1);
         Py_DECREF(as_object(future));
         return;
     }
     // A worker has it in hand and will find it cancelled.
     drop_call(future);
-    pool.shared->active.fetch_sub(1, std::memory_order_relaxed);
+    count_call(*pool.shared, future, -1);
 }
 
 bool help_pool(FutureObject* future) {
@@ -271,7 +272,7 @@ void discard(PyTask& task, PyObject* error) {
         } else {
             drop_call(future);
         }
-        reinterpret_cast<PoolObject*>(pool.get())->shared->active.fetch_sub(1, std::memory_order_relaxed);
+        count_call(*reinterpret_cast<PoolObject*>(pool.get())->shared, future, -1);
     }
     Py_DECREF(as_object(future));
 }

@@ -6,6 +6,7 @@
 
 #include "module_state.hpp"
 #include "py_compat.hpp"
+#include "shared_state.hpp"
 
 namespace pyferris::python {
 
@@ -113,7 +114,7 @@ std::string name_of(PyObject* function) {
 }
 
 // The shipment of these bytes: the one there is, or a new one.
-std::shared_ptr<const Shipment> intern(std::string blob, std::string name) {
+std::shared_ptr<const Shipment> intern(std::string blob, std::string name, std::vector<std::shared_ptr<void>> handles) {
     Store& all = store();
     const std::lock_guard lock(all.mutex);
     if (const auto found = all.by_bytes.find(blob); found != all.by_bytes.end()) {
@@ -133,6 +134,7 @@ std::shared_ptr<const Shipment> intern(std::string blob, std::string name) {
     made->number = all.next++;
     made->blob = std::move(blob);
     made->name = std::move(name);
+    made->handles = std::move(handles);
     all.by_bytes.emplace(made->blob, made);
     return made;
 }
@@ -204,6 +206,7 @@ std::shared_ptr<const Shipment> ship(PyObject* function) {
         for (const Check& check : known->checks) current = current && holds(check);
         if (current) return known->shipment;
     }
+    HandleScope scope;
     const PyRef shipped = PyRef::steal(PyObject_CallOneArg(module_state().ship, function));
     if (!shipped) return nullptr;
     const PyRef blob = PyRef::steal(PyObject_GetAttrString(shipped.get(), "blob"));
@@ -215,7 +218,7 @@ std::shared_ptr<const Shipment> ship(PyObject* function) {
     }
     auto shipment =
         intern(std::string(PyBytes_AS_STRING(blob.get()), static_cast<std::size_t>(PyBytes_GET_SIZE(blob.get()))),
-               name_of(function));
+               name_of(function), scope.take());
     if (PyList_CheckExact(checks.get())) remember(function, shipment, checks.get());
     return shipment;
 }

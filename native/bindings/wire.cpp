@@ -4,6 +4,8 @@
 
 #include <cstring>
 
+#include "shared_state.hpp"
+
 namespace pyferris::python {
 
 namespace {
@@ -153,13 +155,16 @@ bool append_bytes(PyObject* bytes, std::string* data) {
 }
 
 // Without blocks: 'M' and marshal's bytes, or what `dumps` gives, behind 'P'.
-bool encode_rest(PyObject* object, const WireCodec& codec, PyObject* what, std::string* data) {
+bool encode_rest(PyObject* object, const WireCodec& codec, PyObject* what, Message* message) {
+    std::string* data = &message->data;
     if (is_plain(object)) {
         data->push_back('M');
         return append_bytes(PyRef::steal(marshal_plain(object)).get(), data);
     }
     data->push_back('P');
+    HandleScope scope;
     const PyRef bytes = PyRef::steal(PyObject_CallFunctionObjArgs(codec.dumps, object, what, nullptr));
+    message->handles = scope.take();
     if (bytes && !PyBytes_CheckExact(bytes.get())) {
         PyErr_SetString(PyExc_TypeError, "the encoder must return bytes");
         return false;
@@ -175,7 +180,7 @@ PyObject* decode_rest(const char* data, std::size_t size, const WireCodec& codec
     const auto length = static_cast<Py_ssize_t>(size - 1);
     if (data[0] == 'M') return PyMarshal_ReadObjectFromString(data + 1, length);
     const PyRef bytes = PyRef::steal(PyBytes_FromStringAndSize(data + 1, length));
-    return bytes ? PyObject_CallOneArg(codec.loads, bytes.get()) : nullptr;
+    return bytes ? PyObject_CallFunctionObjArgs(codec.loads, bytes.get(), codec.function, nullptr) : nullptr;
 }
 
 }  // namespace
@@ -193,11 +198,11 @@ bool encode(PyObject* object, const WireCodec& codec, PyObject* what, Message* m
         message->data = "b";
         return alone > 0;
     }
-    if (!PyTuple_CheckExact(object)) return encode_rest(object, codec, what, &message->data);
+    if (!PyTuple_CheckExact(object)) return encode_rest(object, codec, what, message);
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(object); ++i) {
         if (take_block(PyTuple_GET_ITEM(object, i), static_cast<std::uint32_t>(i), &message->blocks) < 0) return false;
     }
-    if (message->blocks.empty()) return encode_rest(object, codec, what, &message->data);
+    if (message->blocks.empty()) return encode_rest(object, codec, what, message);
     const PyRef rest = PyRef::steal(PyTuple_New(PyTuple_GET_SIZE(object)));
     if (!rest) return false;
     auto block = message->blocks.begin();
@@ -207,7 +212,7 @@ bool encode(PyObject* object, const WireCodec& codec, PyObject* what, Message* m
         PyTuple_SET_ITEM(rest.get(), i, Py_NewRef(apart ? Py_None : PyTuple_GET_ITEM(object, i)));
     }
     message->data = "B";
-    return encode_rest(rest.get(), codec, what, &message->data);
+    return encode_rest(rest.get(), codec, what, message);
 }
 
 PyObject* decode(const Message& message, const WireCodec& codec) {

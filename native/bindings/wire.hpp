@@ -40,10 +40,12 @@ struct Message {
 };
 
 /// What an interpreter encodes and decodes with where marshal does not do: `pyferris._wire.dumps(object, what)` and
-/// `loads(bytes)`. Objects of that interpreter, borrowed.
+/// `loads(bytes, function)`, `function` being the shipped one that the bytes are for, or null. Objects of that
+/// interpreter, borrowed.
 struct WireCodec {
     PyObject* dumps = nullptr;
     PyObject* loads = nullptr;
+    PyObject* function = nullptr;
 };
 
 /// True if `object` is a tree of exact built-in types, which marshal carries faithfully. Attached.

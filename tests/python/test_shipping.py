@@ -260,7 +260,9 @@ def test_own_modules_go_along_with_what_is_reached(there: Elsewhere, app: App) -
 
 def test_a_name_that_stayed_behind_is_no_attribute_error(there: Elsewhere, app: App) -> None:
     app("app_left", "def f():\n    return 1\nTHERE = 2\n")
-    module = app("app_left_user", 'import app_left\ndef g():\n    return getattr(app_left, "".join(("TH", "ERE")), None)')
+    module = app(
+        "app_left_user", 'import app_left\ndef g():\n    return getattr(app_left, "".join(("TH", "ERE")), None)'
+    )
     with pytest.raises(RuntimeError, match="'THERE' of module 'app_left'"):
         there(module.g)
 

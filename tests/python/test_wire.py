@@ -374,7 +374,9 @@ def test_dataclasses(there: Elsewhere) -> None:
 
 
 def test_named_tuples(there: Elsewhere) -> None:
-    got = there(lambda n, p: (n, n.both(), Named(2), n._replace(a=5), p, Pair(1), p.left, Pair._fields), Named(1), Pair(3))
+    got = there(
+        lambda n, p: (n, n.both(), Named(2), n._replace(a=5), p, Pair(1), p.left, Pair._fields), Named(1), Pair(3)
+    )
     assert got == (Named(1), "1b3", Named(2), Named(5), Pair(3), Pair(1, 5), 3, ("left", "right"))
     assert [type(got[i]) for i in (0, 2, 3, 4, 5)] == [Named, Named, Named, Pair, Pair]
 
@@ -476,7 +478,10 @@ def test_classes_made_there_come_back(there: Elsewhere) -> None:
 
 
 def test_a_class_attribute_that_is_set_at_run_time_is_seen(there: Elsewhere, app: App) -> None:
-    module = app("app_class", "class C:\n    scale = 1\n    def f(self, x):\n        return x * self.scale\ndef g(x):\n    return C().f(x)")
+    module = app(
+        "app_class",
+        "class C:\n    scale = 1\n    def f(self, x):\n        return x * self.scale\ndef g(x):\n    return C().f(x)",
+    )
     assert there(module.g, 5) == 5
     module.C.scale = 3
     assert there(module.g, 5) == 15
@@ -759,7 +764,9 @@ def test_mutated_messages_never_crash() -> None:
     values = [[1, 2.5, "text", b"bytes", None, {"a": (1, 2)}], list(range(50)), {"x": {"y": {1, 2}}}, 10**40, "é" * 9]
     samples = [_wire.dumps(value) for value in values]
     program = FUZZ.format(path=sys.path, seed=random.randrange(1 << 30), samples=samples)
-    done = subprocess.run([sys.executable, "-X", "faulthandler", "-c", program], capture_output=True, text=True, timeout=100)
+    done = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", program], capture_output=True, text=True, timeout=100
+    )
     assert done.stdout.strip() == "True", (done.stderr[-2000:], program[:200])
 
 
