@@ -12,8 +12,8 @@ import time
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from . import _native, _runtime
-from ._coroutines import CoroutineRunner
 from ._cores import usable_cores
+from ._coroutines import CoroutineRunner
 from ._worker_calls import await_item, run_coroutine
 from .errors import CallCancelled, PoolClosed
 from .future import SafeFuture

@@ -50,6 +50,11 @@ struct ModuleState {
     PyObject* wire_loads_error = nullptr;  // pyferris._wire.loads_error
     PyObject* deliver = nullptr;           // (kind, payload, output, context) -> None
     PyObject* answer = nullptr;            // (kind, payload) -> bytes
+    PyObject* sys_namespace = nullptr;     // borrowed
+    PyObject* stdout_name = nullptr;
+    PyObject* stderr_name = nullptr;
+    PyObject* output =
+        nullptr;  // the last (sys.stdout, sys.stderr) of a submit, strong; taken out while it is looked at
 };
 
 /// This interpreter's state. Attached threads only. Never null after the module was imported.
