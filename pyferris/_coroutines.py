@@ -15,6 +15,8 @@ from .future import SafeFuture
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ._native import PoolCore
+
 __all__ = ["CoroutineRunner"]
 
 _runners: weakref.WeakSet[CoroutineRunner] = weakref.WeakSet()
@@ -25,7 +27,8 @@ _lost: list[tuple[asyncio.AbstractEventLoop, dict[SafeFuture[Any], asyncio.Task[
 class CoroutineRunner:
     """One thread with one loop; runs coroutine functions as tasks. Any thread may call its methods."""
 
-    def __init__(self, name: str, daemon: bool) -> None:
+    def __init__(self, pool: PoolCore, name: str, daemon: bool) -> None:
+        self._pool = weakref.ref(pool)
         self._name = name
         self._daemon = daemon
         self._lock = threading.Lock()
@@ -42,6 +45,11 @@ class CoroutineRunner:
         self._thread.start()
 
     @property
+    def ident(self) -> int:
+        """The loop's thread; 0 where it is not there."""
+        return 0 if self._lost else self._thread.ident or 0
+
+    @property
     def active(self) -> int:
         """How many coroutines have not ended."""
         return len(self._futures)
@@ -55,6 +63,9 @@ class CoroutineRunner:
                 raise PoolClosed("cannot submit to this pool: it was shut down; make a new SafeThreadPool")
             if self._lost:
                 self._begin()
+            pool = self._pool()
+            if pool is not None:
+                future._set_loop(self.ident, pool)
             self._futures.add(future)
             self._loop.call_soon_threadsafe(self._start, future, fn, args, kwargs, context)
         return future
@@ -108,6 +119,10 @@ class CoroutineRunner:
             runner._forked()
 
     def _run(self) -> None:
+        pool = self._pool()
+        if pool is not None:
+            pool._become_loop()
+        del pool
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_forever()

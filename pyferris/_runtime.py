@@ -10,6 +10,7 @@ import inspect
 import logging
 import os
 import queue
+import sys
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -41,8 +42,8 @@ class WorkerThread(threading.Thread):
     """Stands for a native worker in ``threading.enumerate()``; made on the worker itself, never started."""
 
     def __init__(self, name: str, daemon: bool) -> None:
+        self._over = threading.Event()  # first: a fork may come as soon as the base class has registered the thread
         super().__init__(name=name, daemon=daemon)
-        self._over = threading.Event()
         self._started.set()  # type: ignore[attr-defined]
         self._set_ident()  # type: ignore[attr-defined]
         self._set_native_id()  # type: ignore[attr-defined]
@@ -83,12 +84,8 @@ def worker_started(name: str, daemon: bool) -> WorkerThread:
     thread = WorkerThread(name, daemon)
     trace, profile = threading.gettrace(), threading.getprofile()
     if trace is not None:
-        import sys
-
         sys.settrace(trace)
     if profile is not None:
-        import sys
-
         sys.setprofile(profile)
     return thread
 
@@ -120,17 +117,29 @@ def reactor_wake(reference: weakref.ref[asyncio.AbstractEventLoop]) -> bool:
     return True
 
 
-_at_exit: list[Callable[[], None]] = [_native.drain_pools]
+_at_exit: list[Callable[[], object]] = [_native.drain_pools]
+_stuck = False  # an interpreter runs on that could not be stopped
 
 
-def before_drain(function: Callable[[], None]) -> None:
+def before_drain(function: Callable[[], object]) -> None:
     """Have ``function`` called at exit before the pools are drained."""
     _at_exit.insert(0, function)
 
 
 def _drain() -> None:
+    global _stuck
     for function in _at_exit:
-        function()
+        _stuck = function() is False or _stuck
+
+
+def _leave_if_stuck() -> None:
+    """Registered first, so that it runs last: CPython aborts when it ends while another interpreter runs."""
+    if not _stuck:
+        return
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(1 if getattr(sys, "last_value", None) is not None else 0)
 
 
 _in_child: list[Callable[[], None]] = [_native.after_fork_in_child]
@@ -158,7 +167,6 @@ def _install() -> None:
         safe_future=SafeFuture,
         pool_closed=errors.PoolClosed,
         broken_pool=errors.BrokenPool,
-        call_cancelled=errors.CallCancelled,
         shut_down=errors.ShutDown,
         queue_empty=queue.Empty,
         queue_full=queue.Full,
@@ -180,6 +188,7 @@ def _install() -> None:
     )
     if os.environ.get("PYFERRIS_LOOP_BRIDGE") == "reactor":
         _native.force_reactor(True)
+    atexit.register(_leave_if_stuck)
     try:
         threading._register_atexit(_drain)  # type: ignore[attr-defined]
     except (AttributeError, RuntimeError):  # not there, or the interpreter is ending already

@@ -63,8 +63,8 @@ def check_cancelled() -> None:
 def sleep(seconds: float) -> None:
     """Sleep for ``seconds``, or until the call that this thread runs is asked to stop.
 
-    Raises ``CallCancelled`` then, and ``ValueError`` if ``seconds`` is negative. Outside of calls it is
-    ``time.sleep``.
+    Raises ``CallCancelled`` then; ``ValueError`` if ``seconds`` is negative, ``OverflowError`` if no clock can hold it,
+    as infinity. Outside of calls it is ``time.sleep``.
 
     >>> sleep(0)
     """

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from . import _native, _runtime
 from ._coroutines import CoroutineRunner
-from .errors import CallCancelled
+from .errors import CallCancelled, PoolClosed
 from .future import SafeFuture
 from .isolation import Isolation, resolve_isolation
 from .map_result import MapResult, start_map
@@ -102,8 +102,9 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
     @property
     def active_tasks(self) -> int:
         """How many calls are queued or running."""
+        active = self._active
         runner = self._runner
-        return self._active + (0 if runner is None else runner.active)
+        return active + (0 if runner is None else runner.active)
 
     if TYPE_CHECKING:
 
@@ -112,14 +113,31 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
             ...
 
     def _submit_coroutine(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> SafeFuture[Any]:
-        with self._runner_lock:
-            if self._runner is None:
-                self._runner = CoroutineRunner(f"{self._thread_name_prefix}_loop", self._daemon)
-            runner = self._runner
+        runner = self._coroutine_runner()
         future = runner.submit(fn, args, kwargs)
-        if self._inline:
+        if self._inline and runner.ident != threading.get_ident():
             future.exception()
         return future
+
+    def _coroutine_runner(self) -> CoroutineRunner:
+        self._is_worker()  # raises where __init__ was not called
+        with self._runner_lock:
+            if self._runner is None:
+                if self._closed:
+                    raise PoolClosed("cannot submit to this pool: it was shut down; make a new SafeThreadPool")
+                self._runner = CoroutineRunner(self, f"{self._thread_name_prefix}_loop", self._daemon)
+            return self._runner
+
+    def _loop_thread(self) -> int:
+        """The thread of the loop that coroutine functions run on; 0 where there is none any more."""
+        return 0 if self._closed else self._coroutine_runner().ident
+
+    def _refuse_own_wait(self) -> None:
+        """Raise where a worker, or a coroutine of this pool, would wait for itself."""
+        if self._is_worker() or (self._runner is not None and self._runner.ident == threading.get_ident()):
+            raise RuntimeError(
+                "shutdown(wait=True) called by a worker of this very pool would wait for itself; use wait=False"
+            )
 
     def map(
         self,
@@ -159,12 +177,10 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
         """Take no more calls; with ``wait``, return when all workers are gone, or after ``timeout`` seconds.
 
         ``cancel_futures`` cancels what is queued. Returns False if the time ran out, else True. Raises
-        ``RuntimeError`` when a worker of this pool would wait for itself.
+        ``RuntimeError``, and does nothing, where a worker or a coroutine of this pool would wait for itself.
         """
-        if wait and self._is_worker():
-            raise RuntimeError(
-                "shutdown(wait=True) called by a worker of this very pool would wait for itself; use wait=False"
-            )
+        if wait:
+            self._refuse_own_wait()
         self._close(f"{threading.current_thread().name} called shutdown()")
         if cancel_futures:
             self._cancel_queued()
@@ -199,6 +215,7 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._refuse_own_wait()
         if isinstance(error, (KeyboardInterrupt, SystemExit, asyncio.CancelledError, CallCancelled)):
             self._abort()
         self.shutdown(wait=False)
@@ -208,6 +225,8 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
         await gone
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_runner_lock"):
+            return f"<{type(self).__name__} not made completely>"
         state = "closed" if self._closed else "open"
         return f"<SafeThreadPool {self._thread_name_prefix!r} max_workers={self._max_workers} {state}>"
 

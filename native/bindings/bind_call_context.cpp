@@ -8,6 +8,8 @@ namespace pyferris::python {
 
 namespace {
 
+constexpr std::uint64_t kLookForStopNs = 20'000'000;
+
 class Sleeper final : public Continuation, private BlockedWait {
   public:
     Sleeper(Parker& parker, FutureState& state) : Continuation(Kind::stopper), parker_(parker), state_(state) {}
@@ -37,45 +39,78 @@ PyObject* current_future_function(PyObject* /*module*/, PyObject* /*unused*/) {
 }
 
 PyObject* cancel_requested(PyObject* /*module*/, PyObject* /*unused*/) {
-    const FutureObject* future = current_future();
-    return PyBool_FromLong(future != nullptr && future->state.stop_requested());
+    const FutureState* state = current_state();
+    return PyBool_FromLong(state != nullptr && state->stop_requested());
 }
 
 PyObject* check_cancelled(PyObject* /*module*/, PyObject* /*unused*/) {
-    const FutureObject* future = current_future();
-    if (future != nullptr && future->state.stop_requested()) return raise_cancelled();
+    const FutureState* state = current_state();
+    if (state != nullptr && state->stop_requested()) return raise_cancelled();
     Py_RETURN_NONE;
 }
 
-PyObject* sleep(PyObject* /*module*/, PyObject* seconds) {
-    if (seconds == Py_None) {
-        PyErr_SetString(PyExc_TypeError, "sleep() takes a number of seconds, not None");
-        return nullptr;
-    }
-    Deadline deadline = kNoDeadline;
-    if (!parse_timeout(seconds, "seconds", &deadline)) return nullptr;
+// As time.sleep reads it. False with an error set.
+bool parse_seconds(PyObject* seconds, Deadline* deadline) {
+    constexpr double kLongest = 9.0e9;  // parse_timeout takes more for ever
     const double value = PyFloat_AsDouble(seconds);
+    if (value == -1.0 && PyErr_Occurred() != nullptr) {
+        if (PyErr_ExceptionMatches(PyExc_TypeError) == 0) return false;
+        PyErr_Format(PyExc_TypeError, "sleep() takes a number of seconds, not %.200s: %.200R",
+                     Py_TYPE(seconds)->tp_name, seconds);
+        return false;
+    }
     if (value < 0) {
         PyErr_Format(PyExc_ValueError, "sleep() takes a number of seconds of 0 or more, not %R", seconds);
-        return nullptr;
+        return false;
     }
-    FutureObject* future = current_future();
+    if (value > kLongest) {
+        PyErr_Format(PyExc_OverflowError, "sleep() takes at most 9e9 seconds, not %R", seconds);
+        return false;
+    }
+    const PyRef number = PyRef::steal(PyFloat_FromDouble(value));
+    return number && parse_timeout(number.get(), "seconds", deadline);
+}
+
+PyObject* sleep(PyObject* /*module*/, PyObject* seconds) {
+    Deadline deadline = kNoDeadline;
+    if (!parse_seconds(seconds, &deadline)) return nullptr;
+    FutureState* state = current_state();
     const ParkerLease lease;
-    if (future == nullptr) {
+    if (state == nullptr) {
         if (wait_attached(*lease, deadline) == WaitResult::error) return nullptr;
         Py_RETURN_NONE;
     }
-    if (future->state.stop_requested()) return raise_cancelled();
-    const PyRef keep = PyRef::share(as_object(future));
-    Sleeper sleeper(*lease, future->state);
-    if (future->state.add(sleeper) == FutureState::AddResult::already_final) Py_RETURN_NONE;
+    if (state->stop_requested()) return raise_cancelled();
+    // Where it is another interpreter's, the queue's reference keeps it.
+    const PyRef keep = PyRef::share(as_object(current_future()));
+    Sleeper sleeper(*lease, *state);
+    if (state->add(sleeper) == FutureState::AddResult::already_final) Py_RETURN_NONE;
     WaitResult result = WaitResult::woken;
-    if (!future->state.stop_requested()) result = wait_attached(*lease, deadline);
-    future->state.remove(sleeper);
+    if (!state->stop_requested()) result = wait_attached(*lease, deadline);
+    state->remove(sleeper);
     if (sleeper.woken() && result != WaitResult::woken) consume_token(*lease);
     if (result == WaitResult::error) return nullptr;
-    if (future->state.stop_requested()) return raise_cancelled();
+    if (state->stop_requested()) return raise_cancelled();
     Py_RETURN_NONE;
+}
+
+// `wait_through(future)`: its result. A request to stop the call that this thread runs is passed on to the future's.
+PyObject* wait_through(PyObject* /*module*/, PyObject* object) {
+    if (PyObject_TypeCheck(object, module_state().future_core) == 0) {
+        return PyErr_Format(PyExc_TypeError, "wait_through() takes a future, not %.200s", Py_TYPE(object)->tp_name);
+    }
+    FutureObject* future = as_future(object);
+    bool passed_on = false;
+    for (;;) {
+        const FutureState* mine = current_state();
+        if (!passed_on && mine != nullptr && mine->stop_requested()) {
+            passed_on = true;
+            if (cancel(future) < 0) return nullptr;
+        }
+        const int done = wait_final(future, passed_on ? kNoDeadline : deadline_after(kLookForStopNs));
+        if (done < 0) return nullptr;
+        if (done > 0) return outcome(future, false);
+    }
 }
 
 // `run_as_current(future, fn, /, *args, **kwargs)`: calls `fn` with `future` as this thread's current one.
@@ -95,12 +130,24 @@ PyMethodDef functions[] = {
     {"cancel_requested", cancel_requested, METH_NOARGS, nullptr},
     {"check_cancelled", check_cancelled, METH_NOARGS, nullptr},
     {"sleep", sleep, METH_O, nullptr},
+    {"wait_through", wait_through, METH_O, nullptr},
     {"run_as_current", as_method(run_as_current), METH_FASTCALL | METH_KEYWORDS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
 
 }  // namespace
 
-bool register_call_context(PyObject* module) { return PyModule_AddFunctions(module, functions) == 0; }
+PyDoc_STRVAR(cancelled_doc,
+             "Raised inside a call that was asked to stop; its future ends cancelled.\n\n"
+             "A BaseException, so that `except Exception` in the call does not eat it.");
+
+bool register_call_context(PyObject* module) {
+    PyObject*& type = module_state().call_cancelled;
+    if (type == nullptr) {
+        type = PyErr_NewExceptionWithDoc("pyferris.errors.CallCancelled", cancelled_doc, PyExc_BaseException, nullptr);
+    }
+    return type != nullptr && PyModule_AddObjectRef(module, "CallCancelled", type) == 0 &&
+           PyModule_AddFunctions(module, functions) == 0;
+}
 
 }  // namespace pyferris::python

@@ -1,7 +1,7 @@
 // FutureCore: the Python face of FutureObject, base of the public SafeFuture. The contract is that of
 // concurrent.futures.Future, whose attributes (`_state`, `_condition`, `_waiters`) other code of the standard library
 // reads.
-#include "future_object.hpp"
+#include "isolated_call.hpp"
 #include "pool_object.hpp"
 #include "py_args.hpp"
 #include "py_compat.hpp"
@@ -50,8 +50,9 @@ int clear(PyObject* object) {
 // A failure that nobody ever looked at is said once.
 void report_unretrieved(FutureObject* self) {
     if (!self->state.has_failed() || self->state.is_retrieved() || !self->state.is_final() || is_finalizing()) return;
-    if (!PyExceptionInstance_Check(self->value)) return;
     const SavedError saved;
+    materialize(self);
+    if (!PyExceptionInstance_Check(self->value)) return;
     const PyRef reported = PyRef::steal(PyObject_CallOneArg(module_state().report_unretrieved, self->value));
     if (!reported) PyErr_WriteUnraisable(nullptr);
 }
@@ -68,13 +69,22 @@ void dealloc(PyObject* object) {
         Py_XDECREF(observers->condition);
         delete observers;
     }
+    if (self->isolated != nullptr) {
+        Py_XDECREF(self->isolated->output);
+        delete self->isolated;
+    }
     self->state.~FutureState();
     type->tp_free(object);
     Py_DECREF(type);
 }
 
+// concurrent.futures.Future's __init__ must not run: it would make a condition for each future.
+int initialize(PyObject* /*self*/, PyObject* /*args*/, PyObject* /*kwargs*/) { return 0; }
+
 PyObject* make(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
-    if ((args != nullptr && PyTuple_GET_SIZE(args) != 0) || (kwargs != nullptr && PyDict_GET_SIZE(kwargs) != 0)) {
+    const bool given =
+        (args != nullptr && PyTuple_GET_SIZE(args) != 0) || (kwargs != nullptr && PyDict_GET_SIZE(kwargs) != 0);
+    if (given && type->tp_init == initialize) {  // else they are for a subclass's own __init__
         PyErr_Format(PyExc_TypeError, "%.100s() takes no arguments", type->tp_name);
         return nullptr;
     }
@@ -86,9 +96,6 @@ PyObject* make(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
     new (&self->observers) std::atomic<Observers*>(nullptr);
     return as_object(self);
 }
-
-// concurrent.futures.Future's __init__ must not run: it would make a condition for each future.
-int initialize(PyObject* /*self*/, PyObject* /*args*/, PyObject* /*kwargs*/) { return 0; }
 
 PyObject* cancel_method(PyObject* object, PyObject* /*unused*/) {
     const int cancelled = cancel(as_future(object));
@@ -133,6 +140,7 @@ PyObject* exception(PyObject* object, PyObject* const* args, Py_ssize_t count, P
     FutureObject* self = as_future(object);
     if (!wait_with_timeout(self, args, count, names, "exception")) return nullptr;
     if (self->state.is_cancelled()) return outcome(self, false);
+    materialize(self);
     if (!self->state.has_failed()) Py_RETURN_NONE;
     PyException_SetTraceback(self->value, self->traceback != nullptr ? self->traceback : Py_None);
     return Py_NewRef(self->value);
@@ -218,6 +226,17 @@ PyObject* set_cancel_hook(PyObject* object, PyObject* hook) {
     Py_RETURN_NONE;
 }
 
+// `_set_loop(thread, pool)`: a coroutine's, at once after it was made.
+PyObject* set_loop(PyObject* object, PyObject* args) {
+    unsigned long thread = 0;
+    PyObject* pool = nullptr;
+    if (PyArg_ParseTuple(args, "kO!", &thread, module_state().pool_core, &pool) == 0) return nullptr;
+    Observers* observers = observers_of(as_future(object));
+    observers->loop_pool = reinterpret_cast<PoolObject*>(pool)->shared;
+    observers->loop_thread.store(thread, std::memory_order_relaxed);
+    Py_RETURN_NONE;
+}
+
 // A cancelled outcome from outside a worker: a task or thread that stopped because it was asked to.
 PyObject* set_cancelled(PyObject* object, PyObject* /*unused*/) {
     return PyBool_FromLong(end_cancelled(as_future(object)));
@@ -259,6 +278,7 @@ PyObject* get_waiters(PyObject* object, void* /*unused*/) {
 PyObject* get_value(PyObject* object, void* failed) {
     FutureObject* self = as_future(object);
     if (self->state.phase() != FutureState::Phase::done) Py_RETURN_NONE;
+    materialize(self);
     if (self->state.has_failed() != (failed != nullptr)) Py_RETURN_NONE;
     self->state.mark_retrieved();
     return Py_NewRef(self->value);
@@ -277,6 +297,7 @@ PyObject* repr(PyObject* object) {
         case FutureState::Phase::notified: state = "cancelled"; break;
     }
     if (state != nullptr) return PyUnicode_FromFormat("<SafeFuture at %p state=%s>", object, state);
+    materialize(self);
     return PyUnicode_FromFormat("<SafeFuture at %p state=finished %s %.200s>", object,
                                 self->state.has_failed() ? "raised" : "returned", Py_TYPE(self->value)->tp_name);
 }
@@ -296,6 +317,7 @@ PyMethodDef methods[] = {
     {"detach", detach, METH_NOARGS, nullptr},
     {"mark_retrieved", mark_retrieved, METH_NOARGS, nullptr},
     {"_set_cancel_hook", set_cancel_hook, METH_O, nullptr},
+    {"_set_loop", set_loop, METH_VARARGS, nullptr},
     {"_set_cancelled", set_cancelled, METH_NOARGS, nullptr},
     {"_stop_requested", stop_requested, METH_NOARGS, nullptr},
     {"__reduce__", reduce, METH_NOARGS, nullptr},

@@ -144,6 +144,12 @@ bool wait(MapObject* self, std::uint64_t index) {
         PyErr_SetString(PyExc_RuntimeError, "a map cannot be read inside one of its own calls: it would wait for ever");
         return false;
     }
+    if (is_on_own_loop(run->future())) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "the coroutines of this map run on the event loop of this very thread and would wait for ever: "
+                        "await the map, or read it by async for");
+        return false;
+    }
     const PyRef promise = PyRef::steal(run->promise(index));
     if (!promise) return false;
     for (;;) {
@@ -222,22 +228,28 @@ PyObject* next(PyObject* object) {
     }
 }
 
-// `_start(pool, function, items, single, chunksize, capacity, timeout, return_exceptions, fail_fast, show)`
+// `_start(pool, function, items, single, chunksize, capacity, timeout, return_exceptions, fail_fast, show, batch)`
 PyObject* start(PyObject* object, PyObject* args) {
     MapObject* self = as_map(object);
     PyObject *pool = nullptr, *function = nullptr, *items = nullptr, *timeout = nullptr, *watcher = nullptr;
-    int single = 0, return_exceptions = 0, fail_fast = 0;
+    int single = 0, return_exceptions = 0, fail_fast = 0, batch = 0;
     unsigned long long chunksize = 0, capacity = 0;
-    if (PyArg_ParseTuple(args, "OOOpKKOppO", &pool, &function, &items, &single, &chunksize, &capacity, &timeout,
-                         &return_exceptions, &fail_fast, &watcher) == 0) {
+    if (PyArg_ParseTuple(args, "OOOpKKOppOp", &pool, &function, &items, &single, &chunksize, &capacity, &timeout,
+                         &return_exceptions, &fail_fast, &watcher, &batch) == 0) {
         return nullptr;
     }
     if (self->run != nullptr) {
         PyErr_SetString(PyExc_RuntimeError, "this map was started already");
         return nullptr;
     }
+    if (PyObject_TypeCheck(pool, module_state().pool_core) == 0) {
+        return PyErr_Format(PyExc_TypeError, "a map runs in a SafeThreadPool, not in %R", pool);
+    }
     auto* core = reinterpret_cast<PoolObject*>(pool);
-    if (core->shared == nullptr) return PyErr_Format(PyExc_RuntimeError, "this pool was not made completely");
+    if (core->shared == nullptr) {
+        raise_not_made();
+        return nullptr;
+    }
     if (core->shared->closed.load(std::memory_order_acquire)) {
         return refuse_submit(*core->shared, ThreadPool::SubmitResult::closed);
     }
@@ -265,6 +277,7 @@ PyObject* start(PyObject* object, PyObject* args) {
     options.single = single != 0;
     options.return_exceptions = return_exceptions != 0;
     options.fail_fast = fail_fast != 0;
+    options.batch = batch != 0;
     options.chunksize = static_cast<std::uint32_t>(std::min<unsigned long long>(chunksize, ItemClaims::kMostItems));
     options.capacity = capacity;
     auto run = std::make_shared<MapRun>(core, Py_NewRef(function), context, future, options);
@@ -369,6 +382,15 @@ PyObject* forget(PyObject* object, PyObject* promise) {
     Py_RETURN_NONE;
 }
 
+// `_set_loop(thread)`: what the map calls are coroutine functions, whose event loop that thread runs.
+PyObject* set_loop(PyObject* object, PyObject* thread) {
+    const std::shared_ptr<MapRun> run = run_of(as_map(object));
+    const unsigned long ident = PyLong_AsUnsignedLong(thread);
+    if (run == nullptr || PyErr_Occurred() != nullptr) return nullptr;
+    observers_of(run->future())->loop_thread.store(ident, std::memory_order_relaxed);
+    Py_RETURN_NONE;
+}
+
 PyObject* close(PyObject* object, PyObject* /*unused*/) {
     if (as_map(object)->run != nullptr) close_map(as_map(object));
     Py_RETURN_NONE;
@@ -400,6 +422,7 @@ PyMethodDef methods[] = {
     {"_promise", promise, METH_O, nullptr},
     {"_forget", forget, METH_O, nullptr},
     {"_show", show_method, METH_NOARGS, nullptr},
+    {"_set_loop", set_loop, METH_O, nullptr},
     {"close", close, METH_NOARGS,
      "close($self, /)\n--\n\nCancel the items that have not run and ask the running calls to stop.\n\n"
      "Again does nothing. What is iterated over after that is empty. Any thread."},

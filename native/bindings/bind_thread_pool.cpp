@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "context_scope.hpp"
+#include "interpreter_worker.hpp"
 #include "map_run.hpp"
 #include "py_args.hpp"
 #include "py_compat.hpp"
@@ -13,24 +14,10 @@ namespace {
 
 PoolObject* as_pool(PyObject* object) { return reinterpret_cast<PoolObject*>(object); }
 
-struct Registry {
-    std::mutex mutex;
-    std::vector<std::weak_ptr<PoolShared>> pools;  // guarded by mutex
-};
-
-Registry& registry() {
-    static auto* const instance = new Registry();
-    return *instance;
-}
-
-std::vector<std::shared_ptr<PoolShared>> all_pools() {
-    std::vector<std::shared_ptr<PoolShared>> pools;
-    Registry& all = registry();
-    const std::lock_guard lock(all.mutex);
-    for (const auto& weak : all.pools) {
-        if (auto pool = weak.lock()) pools.push_back(std::move(pool));
-    }
-    return pools;
+// What the pool shares with its workers; null with an error set where `__init__` was not called.
+std::shared_ptr<PoolShared> shared_of(PyObject* object) {
+    if (as_pool(object)->shared == nullptr) raise_not_made();
+    return as_pool(object)->shared;
 }
 
 int traverse(PyObject* object, visitproc visit, void* arg) {
@@ -82,10 +69,6 @@ PyObject* open(PyObject* object, PyObject* args) {
                          &daemon, &stack_size) == 0) {
         return nullptr;
     }
-    if (self->shared != nullptr) {
-        PyErr_SetString(PyExc_RuntimeError, "this pool was made already: __init__ must not be called again");
-        return nullptr;
-    }
     auto shared = std::make_shared<PoolShared>();
     shared->prefix = prefix;
     shared->daemon = daemon != 0;
@@ -102,11 +85,7 @@ PyObject* open(PyObject* object, PyObject* args) {
             },
             static_cast<std::size_t>(stack_size));
     }
-    self->shared = shared;
-    Registry& all = registry();
-    const std::lock_guard lock(all.mutex);
-    std::erase_if(all.pools, [](const auto& weak) { return weak.expired(); });
-    all.pools.emplace_back(shared);
+    if (!adopt(object, shared)) return nullptr;
     Py_RETURN_NONE;
 }
 
@@ -148,6 +127,18 @@ bool fill_call(FutureObject* future, PyObject* const* args, Py_ssize_t count, Py
     return capture_context(&future->call.context);
 }
 
+// What cannot be called. Always null.
+PyObject* refuse_function(PyObject* value) {
+    if (PyCoro_CheckExact(value) != 0) {
+        return PyErr_Format(PyExc_TypeError,
+                            "submit() needs a callable as its first argument, not the coroutine %R: give the coroutine "
+                            "function and its arguments, as in submit(fn, *args)",
+                            value);
+    }
+    return PyErr_Format(PyExc_TypeError, "submit() needs a callable as its first argument, not %.200s: %.200R",
+                        Py_TYPE(value)->tp_name, value);
+}
+
 PyObject* submit(PyObject* object, PyObject* const* args, Py_ssize_t count, PyObject* names) {
     PoolObject* self = as_pool(object);
     if (count < 1) {
@@ -155,9 +146,10 @@ PyObject* submit(PyObject* object, PyObject* const* args, Py_ssize_t count, PyOb
         return nullptr;
     }
     if (self->shared == nullptr) {
-        PyErr_SetString(PyExc_RuntimeError, "this pool was not made completely: call super().__init__() first");
+        raise_not_made();
         return nullptr;
     }
+    if (PyCallable_Check(args[0]) == 0) return refuse_function(args[0]);
     if (names != nullptr && PyTuple_GET_SIZE(names) == 0) names = nullptr;
     PoolShared& shared = *self->shared;
     if (is_coroutine_function(args[0])) {
@@ -166,6 +158,7 @@ PyObject* submit(PyObject* object, PyObject* const* args, Py_ssize_t count, PyOb
         const PyRef method = PyRef::steal(PyObject_GetAttrString(object, "_submit_coroutine"));
         return method ? PyObject_Vectorcall(method.get(), args, static_cast<std::size_t>(count), names) : nullptr;
     }
+    if (shared.isolated != nullptr) return submit_isolated(self, args, count, names);
     FutureObject* future = new_future();
     if (future == nullptr) return nullptr;
     future->state.mark_as_call();
@@ -185,6 +178,7 @@ PyObject* submit(PyObject* object, PyObject* const* args, Py_ssize_t count, PyOb
         return as_object(future);
     }
     future->call.pool = as_pool(Py_NewRef(object));
+    if (is_loop_of(shared)) future->task.mark_wanted();
     Py_INCREF(as_object(future));  // the queue's
     shared.active.fetch_add(1, std::memory_order_relaxed);
     const ThreadPool::SubmitResult submitted = shared.threads->submit(future->task);
@@ -198,26 +192,30 @@ PyObject* submit(PyObject* object, PyObject* const* args, Py_ssize_t count, PyOb
 
 // `_close(by)`: no more submits. The first reason is kept.
 PyObject* close(PyObject* object, PyObject* by) {
-    PoolShared& shared = *as_pool(object)->shared;
+    const std::shared_ptr<PoolShared> shared = shared_of(object);
+    if (shared == nullptr) return nullptr;
     const char* text = PyUnicode_AsUTF8(by);
     if (text == nullptr) return nullptr;
     {
-        const std::lock_guard lock(shared.mutex);
-        if (shared.closed_by.empty()) shared.closed_by = text;
+        const std::lock_guard lock(shared->mutex);
+        if (shared->closed_by.empty()) shared->closed_by = text;
     }
-    shared.closed.store(true, std::memory_order_release);
-    if (shared.threads != nullptr) shared.threads->close();
+    shared->closed.store(true, std::memory_order_release);
+    if (shared->threads != nullptr) shared->threads->close();
     Py_RETURN_NONE;
 }
 
 PyObject* cancel_queued(PyObject* object, PyObject* /*unused*/) {
-    const std::shared_ptr<PoolShared> shared = as_pool(object)->shared;
+    const std::shared_ptr<PoolShared> shared = shared_of(object);
+    if (shared == nullptr) return nullptr;
     if (shared->threads != nullptr) discard_queued(*shared, nullptr);
     Py_RETURN_NONE;
 }
 
 PyObject* stop_running(PyObject* object, PyObject* /*unused*/) {
-    const std::shared_ptr<PoolShared> shared = as_pool(object)->shared;
+    const std::shared_ptr<PoolShared> shared = shared_of(object);
+    if (shared == nullptr) return nullptr;
+    if (shared->isolated != nullptr) interrupt_all(*shared);
     const std::lock_guard lock(shared->mutex);
     for (const PyWorker* worker : shared->workers) {
         for (FutureObject* future : worker->running()) future->state.request_stop();
@@ -226,47 +224,37 @@ PyObject* stop_running(PyObject* object, PyObject* /*unused*/) {
     Py_RETURN_NONE;
 }
 
-// 1: all workers are gone; 0: the time ran out; -1: error set.
-int join(PoolShared& shared, Deadline deadline) {
-    if (shared.threads == nullptr) return 1;
-    const ParkerLease lease;
-    WaitQueue::Node node(*lease);
-    WaitResult result = WaitResult::woken;
-    if (shared.threads->add_joiner(node)) {
-        result = wait_attached(*lease, deadline);
-        if (result != WaitResult::woken && !shared.threads->remove_joiner(node)) {
-            consume_token(*lease);
-            if (result == WaitResult::timed_out) result = WaitResult::woken;
-        }
-    }
-    if (result == WaitResult::error) return -1;
-    if (result == WaitResult::timed_out) return 0;
-    PyThreadState* state = PyEval_SaveThread();
-    shared.threads->reap();
-    PyEval_RestoreThread(state);
-    return 1;
-}
-
 PyObject* join_method(PyObject* object, PyObject* timeout) {
     Deadline deadline = kNoDeadline;
     if (!parse_timeout(timeout, "timeout", &deadline)) return nullptr;
-    const std::shared_ptr<PoolShared> shared = as_pool(object)->shared;
-    const int joined = join(*shared, deadline);
+    const std::shared_ptr<PoolShared> shared = shared_of(object);
+    if (shared == nullptr) return nullptr;
+    const int joined = join_pool(*shared, deadline);
     return joined < 0 ? nullptr : PyBool_FromLong(joined);
 }
 
+PyObject* become_loop(PyObject* object, PyObject* /*unused*/) {
+    const std::shared_ptr<PoolShared> shared = shared_of(object);
+    if (shared == nullptr) return nullptr;
+    become_loop_of(shared.get());
+    Py_RETURN_NONE;
+}
+
 PyObject* is_worker(PyObject* object, PyObject* /*unused*/) {
-    const PoolShared& shared = *as_pool(object)->shared;
-    return PyBool_FromLong(shared.threads != nullptr && shared.threads->is_current());
+    const std::shared_ptr<PoolShared> shared = shared_of(object);
+    if (shared == nullptr) return nullptr;
+    return PyBool_FromLong(shared->threads != nullptr && shared->threads->is_current());
 }
 
 PyObject* get_active(PyObject* object, void* /*unused*/) {
-    return PyLong_FromLongLong(as_pool(object)->shared->active.load(std::memory_order_relaxed));
+    const std::shared_ptr<PoolShared> shared = shared_of(object);
+    return shared == nullptr ? nullptr : PyLong_FromLongLong(shared->active.load(std::memory_order_relaxed));
 }
 
 PyObject* get_queued(PyObject* object, void* /*unused*/) {
-    const PoolShared& shared = *as_pool(object)->shared;
-    return PyLong_FromSize_t(shared.threads == nullptr ? 0 : shared.threads->queued());
+    const std::shared_ptr<PoolShared> shared = shared_of(object);
+    if (shared == nullptr) return nullptr;
+    return PyLong_FromSize_t(shared->threads == nullptr ? 0 : shared->threads->queued());
 }
 
 PyObject* get_closed(PyObject* object, void* /*unused*/) {
@@ -275,13 +263,13 @@ PyObject* get_closed(PyObject* object, void* /*unused*/) {
 }
 
 PyObject* get_threads(PyObject* object, void* /*unused*/) {
-    PyRef threads = PyRef::steal(PySet_New(nullptr));
+    const std::shared_ptr<PoolShared> shared = shared_of(object);
+    PyRef threads = PyRef::steal(shared == nullptr ? nullptr : PySet_New(nullptr));
     if (!threads) return nullptr;
     std::vector<PyObject*> alive;
     {
-        PoolShared& shared = *as_pool(object)->shared;
-        const std::lock_guard lock(shared.mutex);
-        for (PyWorker* worker : shared.workers) {
+        const std::lock_guard lock(shared->mutex);
+        for (PyWorker* worker : shared->workers) {
             if (worker->thread() != nullptr) alive.push_back(Py_NewRef(worker->thread()));
         }
     }
@@ -300,6 +288,7 @@ PyMethodDef methods[] = {
     {"_cancel_queued", cancel_queued, METH_NOARGS, nullptr},
     {"_stop_running", stop_running, METH_NOARGS, nullptr},
     {"_join", join_method, METH_O, nullptr},
+    {"_become_loop", become_loop, METH_NOARGS, nullptr},
     {"_is_worker", is_worker, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
@@ -330,98 +319,11 @@ PyType_Slot slots[] = {
 PyType_Spec spec = {"pyferris._native.PoolCore", sizeof(PoolObject), 0,
                     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, slots};
 
-// --- the whole process: exit and fork
-
-// Ends every pool of this interpreter: waits for what is queued, except in daemon pools.
-PyObject* drain_pools(PyObject* /*module*/, PyObject* /*unused*/) {
-    const auto pools = all_pools();
-    for (const auto& shared : pools) {
-        {
-            const std::lock_guard lock(shared->mutex);
-            if (shared->closed_by.empty()) shared->closed_by = "the interpreter is shutting down";
-        }
-        shared->closed.store(true, std::memory_order_release);
-        if (shared->threads == nullptr) continue;
-        if (shared->daemon) discard_queued(*shared, nullptr);
-        shared->threads->close();
-    }
-    for (const auto& shared : pools) {
-        if (!shared->daemon && join(*shared, kNoDeadline) < 0) return nullptr;
-    }
-    stop_reactor();
-    Py_RETURN_NONE;
-}
-
-PyObject* before_fork(PyObject* /*module*/, PyObject* /*unused*/) {
-    ThreadPool::before_fork();
-    Py_RETURN_NONE;
-}
-
-PyObject* after_fork_in_parent(PyObject* /*module*/, PyObject* /*unused*/) {
-    ThreadPool::after_fork_in_parent();
-    Py_RETURN_NONE;
-}
-
-// What workers that do not exist in the child were running fails with `error`; a call that forked goes on here.
-void lose_running(PoolShared& shared, PyObject* error) {
-    const PyWorker* here = current_worker();
-    std::vector<PyRef> lost;
-    std::int64_t go_on = 0;
-    for (const PyWorker* worker : shared.workers) {
-        if (worker == here) go_on = static_cast<std::int64_t>(worker->running().size());
-        if (worker == here) continue;
-        for (FutureObject* future : worker->running()) lost.push_back(PyRef::share(as_object(future)));
-    }
-    const auto maps = shared.maps;
-    for (const auto& map : maps) map->break_off_after_fork(error);
-    for (const PyRef& future : lost) {
-        fail_call(as_future(future.get()), error);
-        as_future(future.get())->state.mark_retrieved();  // it is the parent's to report
-    }
-    std::erase_if(shared.workers, [here](const PyWorker* worker) { return worker != here; });
-    shared.active.store(go_on);
-}
-
-PyObject* after_fork_in_child(PyObject* /*module*/, PyObject* /*unused*/) {
-    PyErr_SetString(module_state().broken_pool, "this was pending when the process forked: only the parent runs it");
-    const PyRef error = PyRef::steal(take_raised());
-    std::vector<Task*> queued;
-    ThreadPool::after_fork_in_child([&](Task& task) { queued.push_back(&task); });
-    abandon_bridges_after_fork();
-    for (Task* each : queued) {
-        auto& task = static_cast<PyTask&>(*each);
-        if (task.kind == PyTask::Kind::call) {
-            future_of(static_cast<CallTask&>(task))->state.mark_retrieved();  // it is the parent's to report
-        }
-        discard(task, error.get());
-    }
-    for (const auto& shared : all_pools()) lose_running(*shared, error.get());
-    Py_RETURN_NONE;
-}
-
-PyObject* force_reactor_function(PyObject* /*module*/, PyObject* on) {
-    force_reactor(PyObject_IsTrue(on) == 1);
-    Py_RETURN_NONE;
-}
-
-PyObject* is_any_worker(PyObject* /*module*/, PyObject* /*unused*/) {
-    return PyBool_FromLong(current_worker() != nullptr);
-}
-
-PyMethodDef functions[] = {
-    {"is_worker", is_any_worker, METH_NOARGS, nullptr},
-    {"drain_pools", drain_pools, METH_NOARGS, nullptr},
-    {"before_fork", before_fork, METH_NOARGS, nullptr},
-    {"after_fork_in_parent", after_fork_in_parent, METH_NOARGS, nullptr},
-    {"after_fork_in_child", after_fork_in_child, METH_NOARGS, nullptr},
-    {"force_reactor", force_reactor_function, METH_O, nullptr},
-    {nullptr, nullptr, 0, nullptr},
-};
-
 }  // namespace
 
 bool register_thread_pool(PyObject* module) {
-    return add_type(module, &spec) != nullptr && PyModule_AddFunctions(module, functions) == 0;
+    module_state().pool_core = add_type(module, &spec);
+    return module_state().pool_core != nullptr;
 }
 
 }  // namespace pyferris::python

@@ -5,10 +5,12 @@
 //   call          the submitter until the task is queued, then whoever claimed it; emptied before the outcome is
 //                 published, or by whoever cancelled it
 //   value, traceback   written by the one who won `begin_complete`, before `publish`; read only in final phases
+//   isolated      see isolated_call.hpp; the value is then made by the first reader, by compare-and-swap
 //   observers     made once, by compare-and-swap; its fields under the future's condition
 // A queued task holds one reference to its future, which `run_future` or `drop_queued` takes over.
 #pragma once
 
+#include <memory>
 #include <new>
 
 #include "module_state.hpp"
@@ -19,6 +21,8 @@
 namespace pyferris::python {
 
 struct PoolObject;
+struct IsolatedCall;
+struct PoolShared;
 
 /// What pools of Python calls queue: the task of one call, or of one lane of a map (map_run.hpp).
 class PyTask : public Task {
@@ -48,6 +52,9 @@ struct Observers {
     PyObject* condition = nullptr;    // threading.Condition
     PyObject* waiters = nullptr;      // list: the standard library's waiters
     PyObject* cancel_hook = nullptr;  // called without arguments when a running call is asked to stop
+    // Of a coroutine: the thread of its event loop, and the pool whose calls it may wait for. Set before it is shared.
+    std::atomic<unsigned long> loop_thread{0};
+    std::weak_ptr<PoolShared> loop_pool;
 };
 
 struct FutureObject {
@@ -59,6 +66,7 @@ struct FutureObject {
     PyObject* value;      // the result or the exception
     PyObject* traceback;  // of the exception as it was raised; null for a result
     std::atomic<Observers*> observers;
+    IsolatedCall* isolated;  // owned; null for a call in this interpreter
 };
 
 /// A new pending future of the public class. Null with an error set.
@@ -84,6 +92,8 @@ bool tell_cancelled(FutureObject* self);
 bool end_cancelled(FutureObject* self);
 /// `Future.cancel()`: cancels a queued call, asks a running one to stop. 1, 0, or -1 with an error set.
 int cancel(FutureObject* self);
+/// Publishes an outcome that a thread of another interpreter has left, and tells everybody.
+void publish_attached(FutureObject* self, FutureState::Phase phase);
 /// The last awaiter left by cancellation: stops the call if nobody else is interested.
 void cancel_if_abandoned(FutureObject* self);
 
@@ -91,6 +101,10 @@ void cancel_if_abandoned(FutureObject* self);
 void run_claimed(FutureObject* self);
 /// The outcome as a new reference, or null with the error set. Final futures only. `awaited`: raise as `await` does.
 PyObject* outcome(FutureObject* self, bool awaited);
+/// True on the thread of the event loop that `self` runs on: blocking there would keep it from ever completing.
+bool is_on_own_loop(FutureObject* self);
+/// `wait_final` for a future that has waiters of its own kind: 1, 0 or -1 as there, 2 where it has none.
+int wait_for_coroutine(FutureObject* self, Deadline deadline);
 /// 1: final; 0: the time ran out; -1: error set. Runs a queued call itself on a worker of its pool.
 int wait_final(FutureObject* self, Deadline deadline);
 
@@ -120,5 +134,9 @@ PyObject* awaiter_in(const Continuation& waiter);
 FutureObject* current_future() noexcept;
 /// Makes `future` the thread's current one; returns the one before.
 FutureObject* exchange_current_future(FutureObject* future) noexcept;
+/// The state of the call that this thread is in, also where the future is another interpreter's; null outside of calls.
+FutureState* current_state() noexcept;
+/// Makes this a thread that runs a call of another interpreter, or, with null, none any more.
+void set_foreign_call(FutureState* state) noexcept;
 
 }  // namespace pyferris::python

@@ -12,6 +12,8 @@ struct ModuleState {
     // Native types.
     PyTypeObject* future_core = nullptr;
     PyTypeObject* awaiter = nullptr;
+    PyObject* call_cancelled = nullptr;  // pyferris.errors.CallCancelled
+    PyTypeObject* pool_core = nullptr;
     PyTypeObject* shared_types[kSharedKinds] = {};  // by SharedKind
     PyObject* attach = nullptr;                     // _native._attach
     PyObject* shared_encode = nullptr;              // (object, what) -> bytes; null: pickle
@@ -22,7 +24,6 @@ struct ModuleState {
     PyTypeObject* safe_future = nullptr;  // pyferris.future.SafeFuture
     PyObject* pool_closed = nullptr;      // exception classes, from pyferris.errors
     PyObject* broken_pool = nullptr;
-    PyObject* call_cancelled = nullptr;
     PyObject* shut_down = nullptr;           // queue.ShutDown or the package's own
     PyObject* queue_empty = nullptr;         // queue.Empty
     PyObject* queue_full = nullptr;          // queue.Full
@@ -41,6 +42,13 @@ struct ModuleState {
     PyObject* reactor_connect = nullptr;        // (loop, drain) -> reference for reactor_wake
     PyObject* reactor_wake = nullptr;           // (reference) -> bool: False if that loop is gone
     PyObject* is_coroutine_function = nullptr;  // inspect.iscoroutinefunction
+    // Given where isolation is first used.
+    PyObject* ship = nullptr;              // pyferris._shipping.ship
+    PyObject* missing = nullptr;           // pyferris._shipping.MISSING
+    PyObject* wire_dumps = nullptr;        // pyferris._wire.dumps
+    PyObject* wire_loads = nullptr;        // pyferris._wire.loads
+    PyObject* wire_loads_error = nullptr;  // pyferris._wire.loads_error
+    PyObject* deliver = nullptr;           // (kind, payload, output, context) -> None
 };
 
 /// This interpreter's state. Attached threads only. Never null after the module was imported.
@@ -67,6 +75,8 @@ bool register_queue(PyObject* module);
 bool register_counter(PyObject* module);
 bool register_array(PyObject* module);
 bool register_dict(PyObject* module);
+bool register_interpreter(PyObject* module);
+bool register_process(PyObject* module);
 bool register_condition(PyObject* module);
 bool register_shared(PyObject* module);
 

@@ -21,6 +21,7 @@
 
 namespace pyferris::python {
 
+struct IsolatedPool;
 class MapRun;
 class PyWorker;
 
@@ -31,8 +32,9 @@ struct PoolShared {
     std::string prefix;
     bool daemon = false;
     PyInterpreterState* interpreter = nullptr;
-    std::atomic<bool> closed{false};  // no more submits
-    std::atomic<bool> broken{false};  // an initializer failed
+    std::atomic<bool> closed{false};         // no more submits
+    std::atomic<bool> broken{false};         // an initializer failed
+    std::shared_ptr<IsolatedPool> isolated;  // what workers of other interpreters share; null: threads of this one
 
     std::mutex mutex;                           // guards all below; never held while attaching or dropping
     std::vector<PyWorker*> workers;             // started and not gone
@@ -55,7 +57,7 @@ class PyWorker final : public WorkerDriver {
     ~PyWorker() override;
 
     bool start() override;
-    void attach() override;
+    bool attach() override;
     void run(Task& task) override;
     void between() override;
     void detach() override;
@@ -98,8 +100,20 @@ PyWorker* current_worker() noexcept;
 /// The batch of the worker that this thread is, null on other threads.
 WakeBatch* current_worker_batch() noexcept;
 
+/// Gives the pool object what it shares with its workers, once. False with an error set.
+bool adopt(PyObject* pool, const std::shared_ptr<PoolShared>& shared);
+
+/// The pools of all interpreters that are not gone. Any thread.
+std::vector<std::shared_ptr<PoolShared>> all_pools();
+/// Waits until all workers of a closed pool are gone. 1; 0: the time ran out; -1: error set.
+int join_pool(PoolShared& shared, Deadline deadline);
+
 /// Takes a cancelled call out of the queue and drops what it holds. Attached.
 void withdraw(PoolObject& pool, FutureObject* future);
+/// This thread runs the event loop of the pool's coroutines from now on.
+void become_loop_of(const PoolShared* shared) noexcept;
+/// True on that thread: its coroutines may be what a worker waits for, so its calls are wanted.
+bool is_loop_of(const PoolShared& shared) noexcept;
 /// On a worker of the future's pool: runs it here if it is still queued. True if it is final then.
 bool help_pool(FutureObject* future);
 /// Everything queued will never run: it is cancelled, or fails with `error` where that is not null. Attached.
@@ -110,6 +124,8 @@ void discard(PyTask& task, PyObject* error);
 void fail_call(FutureObject* future, PyObject* error);
 /// An initializer failed with `error`: reports it, closes the pool and fails what is queued. Attached.
 void break_pool(PoolShared& shared, PyObject* error);
+/// Raises that a subclass has not called `__init__`.
+void raise_not_made();
 /// Raises why a task was not queued. Always null.
 PyObject* refuse_submit(PoolShared& shared, ThreadPool::SubmitResult why);
 

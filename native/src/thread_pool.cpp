@@ -3,9 +3,11 @@
 #include <uv.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "pyferris/blocked_wait.hpp"
+#include "pyferris/fork_guard.hpp"
 #include "pyferris/future_state.hpp"
 #include "pyferris/spin.hpp"
 
@@ -38,6 +40,8 @@ struct ThreadPool::Worker {
     NativeParker parker;
     uv_thread_t thread{};
     bool searching = false;  // this is the woken one; guarded by the pool's mutex
+    bool given_up = false;   // counted no more; guarded by the pool's mutex
+    bool choosy = false;     // as a helper, runs only what is marked as wanted; likewise
 };
 
 thread_local ThreadPool::Worker* ThreadPool::current_ = nullptr;
@@ -74,6 +78,8 @@ Reaper& reaper() {
 }  // namespace
 
 std::shared_ptr<ThreadPool> ThreadPool::make(std::size_t max_workers, DriverFactory factory, std::size_t stack_size) {
+    static std::once_flag guarded;
+    std::call_once(guarded, [] { ForkGuard::add(lock_for_fork, unlock_after_fork); });
     std::shared_ptr<ThreadPool> pool(new ThreadPool(max_workers, std::move(factory), stack_size));
     Registry& all = registry();
     const std::lock_guard lock(all.mutex);
@@ -109,7 +115,7 @@ ThreadPool::SubmitResult ThreadPool::submit(Task& task) {
         queue_.push_back(task);
         queued_.store(queue_.size(), std::memory_order_relaxed);
         const std::size_t coming = spinning_ + starting_ + (searching_ ? 1 : 0);
-        if (coming == 0) wake = pick_idle();
+        if (coming == 0 && (!idle_.empty() || live_ == max_workers_)) wake = pick_idle();
         if (wake == nullptr && live_ < max_workers_ && queue_.size() > coming + idle_.size()) {
             start = true;
             ++starting_;
@@ -119,7 +125,10 @@ ThreadPool::SubmitResult ThreadPool::submit(Task& task) {
     if (wake != nullptr) wake->parker.unpark();
     if (!start || start_worker()) return SubmitResult::queued;
     const std::lock_guard lock(mutex_);
-    if (live_ != 0 || !queue_.remove(task)) return SubmitResult::queued;  // another worker will come to it
+    if (live_ != 0 || !queue_.remove(task)) {  // another worker will come to it
+        if (!helpers_.empty() && !searching_ && (wake = pick_idle()) != nullptr) wake->parker.unpark();
+        return SubmitResult::queued;
+    }
     queued_.store(queue_.size(), std::memory_order_relaxed);
     return SubmitResult::no_thread;
 }
@@ -148,6 +157,54 @@ Task* ThreadPool::take_one() {
     Task* task = queue_.pop_front();
     queued_.store(queue_.size(), std::memory_order_relaxed);
     return task;
+}
+
+// As `next`, but what it leaves behind, when what it waits for is there, must find another worker.
+Task* ThreadPool::next_while_waiting(const std::atomic<bool>& done, Deadline deadline, bool choosy) {
+    Worker& self = *current_;
+    Worker* wake = nullptr;
+    Task* task = nullptr;
+    bool start = false;
+    bool late = false;
+    std::unique_lock lock(mutex_);
+    for (;;) {
+        if (std::exchange(self.searching, false)) searching_ = false;
+        if (late || done.load(std::memory_order_relaxed)) break;
+        if (!searching_ && spinning_ + starting_ == 0) {
+            task = queue_.pop_wanted();
+            if (task == nullptr && !choosy) task = queue_.pop_front();
+        }
+        if (task != nullptr) break;
+        self.choosy = choosy;
+        helpers_.push_back(&self);
+        lock.unlock();
+        late = self.parker.park(deadline) == ParkResult::timed_out;
+        lock.lock();
+        if (!late || std::erase(helpers_, &self) != 0) continue;
+        lock.unlock();
+        self.parker.park(kNoDeadline);  // somebody has picked it: the token comes very soon
+        lock.lock();
+    }
+    queued_.store(queue_.size(), std::memory_order_relaxed);
+    if (!queue_.empty() && !searching_ && spinning_ + starting_ == 0) {
+        wake = pick_idle();
+        start = wake == nullptr && live_ < max_workers_;
+        if (start) {
+            ++starting_;
+            ++live_;
+        }
+    }
+    lock.unlock();
+    if (wake != nullptr) wake->parker.unpark();
+    if (start) start_worker();
+    return task;
+}
+
+void ThreadPool::end_waiting(std::atomic<bool>& done, Worker* worker) {
+    const std::shared_ptr<ThreadPool> keep = shared_from_this();
+    const std::lock_guard lock(mutex_);
+    done.store(true, std::memory_order_release);
+    if (std::erase(helpers_, worker) != 0) worker->parker.unpark();
 }
 
 std::vector<Task*> ThreadPool::take_all() {
@@ -209,9 +266,17 @@ std::size_t ThreadPool::live_workers() const {
 bool ThreadPool::is_current() const noexcept { return current_ != nullptr && current_->pool.get() == this; }
 
 ThreadPool::Worker* ThreadPool::pick_idle() {
-    if (idle_.empty()) return nullptr;
-    Worker* worker = idle_.back();
-    idle_.pop_back();
+    Worker* worker = nullptr;
+    if (!idle_.empty()) {
+        worker = idle_.back();
+        idle_.pop_back();
+    } else {
+        const auto helper = std::find_if(helpers_.rbegin(), helpers_.rend(),
+                                         [this](const Worker* each) { return !each->choosy || queue_.has_wanted(); });
+        if (helper == helpers_.rend()) return nullptr;
+        worker = *helper;
+        helpers_.erase(std::next(helper).base());
+    }
     worker->searching = searching_ = true;
     return worker;
 }
@@ -259,10 +324,13 @@ void ThreadPool::work(Worker& self) {
     }
     if (!started) return;
     while (Task* task = next(self)) {
-        driver.attach();
+        if (!driver.attach()) {
+            hand_over(self, *task);
+            break;
+        }
         do {
             driver.run(*task);
-            task = try_next();
+            task = try_next(self);
             if (task != nullptr) driver.between();
         } while (task != nullptr);
         driver.detach();
@@ -278,8 +346,52 @@ void ThreadPool::retire(Worker* self) {
     std::erase(idle_, self);
     if (std::exchange(self->searching, false)) searching_ = false;
     gone_.emplace_back(self);
+    if (!self->given_up) one_less();
+}
+
+// The mutex is held.
+void ThreadPool::one_less() {
     if (--live_ != 0) return;
     while (WaitQueue::Node* joiner = joiners_.take_one()) joiner->parker.unpark();
+}
+
+// The task goes back to the front, and a new worker comes for it. Where none can be started and no other is left, the
+// task stays queued until the next submit starts one.
+void ThreadPool::hand_over(Worker& self, Task& task) {
+    {
+        const std::lock_guard lock(mutex_);
+        queue_.push_front(task);
+        queued_.store(queue_.size(), std::memory_order_relaxed);
+        std::erase(workers_, &self);
+        self.given_up = true;  // the new one is counted in its place
+        ++starting_;
+    }
+    if (!start_worker()) {
+        const std::lock_guard lock(mutex_);
+        if (live_ == 0) {
+            while (WaitQueue::Node* joiner = joiners_.take_one()) joiner->parker.unpark();
+        }
+    }
+}
+
+bool ThreadPool::give_up(const WorkerDriver& driver) {
+    bool start = false;
+    {
+        const std::lock_guard lock(mutex_);
+        const auto found = std::find_if(workers_.begin(), workers_.end(),
+                                        [&](const Worker* worker) { return worker->driver.get() == &driver; });
+        if (found == workers_.end()) return false;
+        (*found)->given_up = true;
+        workers_.erase(found);
+        start = !queue_.empty();
+        if (start) {
+            ++starting_;
+        } else {
+            one_less();
+        }
+    }
+    if (start) start_worker();
+    return true;
 }
 
 Task* ThreadPool::next(Worker& self) {
@@ -289,6 +401,7 @@ Task* ThreadPool::next(Worker& self) {
     std::unique_lock lock(mutex_);
     for (;;) {
         if (std::exchange(self.searching, false)) searching_ = false;
+        if (self.given_up) return nullptr;
         task = queue_.pop_front();
         if (task != nullptr || closed_) break;
         if (spin && spinning_ == 0 && (spin_ns_ >= kLeastSpinNs || ++not_spun_ % kTryEvery == 0)) {
@@ -314,11 +427,12 @@ Task* ThreadPool::next(Worker& self) {
     return task;
 }
 
-Task* ThreadPool::try_next() {
+Task* ThreadPool::try_next(const Worker& self) {
     Worker* wake = nullptr;
     Task* task = nullptr;
     {
         const std::lock_guard lock(mutex_);
+        if (self.given_up) return nullptr;
         task = queue_.pop_front();
         if (task == nullptr) return nullptr;
         queued_.store(queue_.size(), std::memory_order_relaxed);
@@ -328,14 +442,14 @@ Task* ThreadPool::try_next() {
     return task;
 }
 
-void ThreadPool::before_fork() {
+void ThreadPool::lock_for_fork() {
     registry().mutex.lock();
     for (ThreadPool* pool : registry().pools) pool->mutex_.lock();
     FutureState::lock_all_stripes();
     BlockedWait::lock_all();
 }
 
-void ThreadPool::after_fork_in_parent() {
+void ThreadPool::unlock_after_fork() {
     BlockedWait::unlock_all();
     FutureState::unlock_all_stripes();
     for (ThreadPool* pool : registry().pools) pool->mutex_.unlock();
@@ -343,8 +457,6 @@ void ThreadPool::after_fork_in_parent() {
 }
 
 void ThreadPool::after_fork_in_child(const std::function<void(Task&)>& orphan) {
-    BlockedWait::unlock_all();
-    FutureState::unlock_all_stripes();
     BlockedWait::forget_lost_threads();
     std::vector<Task*> orphans;
     reaper().forget();
@@ -354,6 +466,7 @@ void ThreadPool::after_fork_in_child(const std::function<void(Task&)>& orphan) {
         pool->queued_.store(0, std::memory_order_relaxed);
         pool->workers_.clear();
         pool->idle_.clear();
+        pool->helpers_.clear();
         pool->starting_ = pool->spinning_ = pool->live_ = 0;
         if (current_ != nullptr && current_->pool.get() == pool) {  // a call of this pool has forked, and goes on here
             pool->workers_.push_back(current_);
@@ -365,9 +478,7 @@ void ThreadPool::after_fork_in_child(const std::function<void(Task&)>& orphan) {
         }
         for (auto& worker : pool->gone_) static_cast<void>(worker.release());
         pool->gone_.clear();
-        pool->mutex_.unlock();
     }
-    registry().mutex.unlock();
     for (Task* task : orphans) orphan(*task);
 }
 

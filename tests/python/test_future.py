@@ -495,3 +495,20 @@ def test_wrong_arguments() -> None:
     with pytest.raises(TypeError):
         SafeFuture(1)  # type: ignore[call-arg]
     assert not future.done()
+
+
+def test_a_subclass_may_take_arguments_of_its_own() -> None:
+    class Named(SafeFuture[int]):
+        def __init__(self, name: str, *, size: int) -> None:
+            super().__init__()
+            self.name, self.size = name, size
+
+    class Plain(SafeFuture[int]):
+        pass
+
+    future = Named("mine", size=3)
+    assert (future.name, future.size, future.done()) == ("mine", 3, False)
+    future.set_result(1)
+    assert future.result() == 1
+    with pytest.raises(TypeError, match=r"Plain\(\) takes no arguments"):
+        Plain(1)  # type: ignore[call-arg]

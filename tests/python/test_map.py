@@ -154,6 +154,21 @@ def test_an_error_names_its_item_and_comes_after_the_items_before(pool: SafeThre
         next(result)
 
 
+def test_one_error_raised_by_many_items_names_the_last_and_does_not_grow() -> None:
+    error = ValueError("again")
+    error.add_note("mine")
+
+    def fail(_: int) -> None:
+        raise error
+
+    with SafeThreadPool(1) as pool:
+        assert list(pool.map(fail, range(50), return_exceptions=True)) == [error] * 50
+        assert error.__notes__ == ["mine", "raised for item 49 of the map"]
+        with pytest.raises(ValueError, match="again"):
+            list(pool.map(fail, [0]))
+    assert error.__notes__ == ["mine", "raised for item 0 of the map"]
+
+
 def test_an_error_is_raised_by_every_form(pool: SafeThreadPool) -> None:
     for form in (list, lambda result: result[3], lambda result: result[:], lambda result: result == []):
         with pytest.raises(Boom):

@@ -14,6 +14,9 @@ class Task {
     Task(const Task&) = delete;
     Task& operator=(const Task&) = delete;
 
+    /// A worker that waits inside its own task may be waiting for this one: see `pop_wanted`. Before it is queued.
+    void mark_wanted() noexcept { wanted_ = true; }
+
   protected:
     ~Task() = default;
 
@@ -22,6 +25,7 @@ class Task {
     Task* prev_ = nullptr;  // guarded by the mutex of the queue's owner
     Task* next_ = nullptr;
     bool queued_ = false;
+    bool wanted_ = false;
 };
 
 class TaskQueue {
@@ -40,6 +44,25 @@ class TaskQueue {
         task.queued_ = true;
         (last_ != nullptr ? last_->next_ : first_) = &task;
         last_ = &task;
+        ++size_;
+        wanted_ += task.wanted_ ? 1 : 0;
+    }
+    bool has_wanted() const noexcept { return wanted_ != 0; }
+    /// The one of those marked as wanted that came last.
+    Task* pop_wanted() noexcept {
+        if (wanted_ == 0) return nullptr;
+        Task* task = last_;
+        while (!task->wanted_) task = task->prev_;
+        unlink(*task);
+        return task;
+    }
+    /// Back to where it was taken from.
+    void push_front(Task& task) noexcept {
+        task.prev_ = nullptr;
+        task.next_ = first_;
+        task.queued_ = true;
+        (first_ != nullptr ? first_->prev_ : last_) = &task;
+        first_ = &task;
         ++size_;
     }
     Task* pop_front() noexcept {
@@ -61,11 +84,13 @@ class TaskQueue {
         task.prev_ = task.next_ = nullptr;
         task.queued_ = false;
         --size_;
+        wanted_ -= task.wanted_ ? 1 : 0;
     }
 
     Task* first_ = nullptr;
     Task* last_ = nullptr;
     std::size_t size_ = 0;
+    std::size_t wanted_ = 0;  // how many are marked
 };
 
 }  // namespace pyferris
