@@ -169,7 +169,7 @@ def _collect_texts(code: CodeType, found: set[str]) -> None:
 
 _STDLIB: str = getattr(sys, "_stdlib_dir", None) or ""
 _INSTALLED = ("site-packages", "dist-packages")
-_own: dict[str, tuple[object, bool]] = {}
+_own: dict[str, tuple[int, bool]] = {}  # with the id of the module
 
 
 def is_own(name: str | None) -> bool:
@@ -182,7 +182,7 @@ def is_own(name: str | None) -> bool:
         return True
     module = sys.modules.get(name)
     known = _own.get(name)
-    if known is not None and known[0] is id(module):
+    if known is not None and known[0] == id(module):
         return known[1]
     own = _is_own(name, module)
     if module is not None:

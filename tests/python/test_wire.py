@@ -338,14 +338,14 @@ class Slot:
         self.name = name
 
     def __get__(self, instance: Any, owner: type) -> Any:
-        return self if instance is None else (self.name, instance.__dict__.get(self.name))
+        return self if instance is None else (self.name, instance.__dict__["other"])
 
 
 class WithSlot:
     field = Slot()
 
     def __init__(self) -> None:
-        self.__dict__["field"] = 3
+        self.__dict__["other"] = 3
 
 
 def test_dataclasses(there: Elsewhere) -> None:
@@ -399,13 +399,9 @@ def test_enums(there: Elsewhere) -> None:
     assert got[1] is Color.RED
     assert there(lambda: [(p.name, p.mass, p.value) for p in Planet]) == [("EARTH", 5, (5, 6)), ("MARS", 3, (3, 4))]
     assert there(lambda: Planet.MARS) is Planet.MARS
-    assert there(lambda n: (n + 1, Number.TWO == 2, Number(1), str(n), isinstance(n, int)), Number.ONE) == (
-        2,
-        True,
-        Number.ONE,
-        "1",
-        True,
-    )
+    assert there(lambda n: (n + 1, Number.TWO == 2, Number(1), isinstance(n, int)), Number.ONE) == (2, True, Number.ONE, True)
+    if sys.version_info >= (3, 13):  # 3.12 itself gives "<HTTPStatus.OK: 200>" in interpreters of their own
+        assert there(lambda n: str(n), Number.ONE) == "1"
     got = there(lambda p: (p | Perm.W, Perm.RW, Perm.R in Perm.RW, ~p, list(Perm.RW), Perm(0)), Perm.R)
     assert got == (Perm.RW, Perm.RW, True, ~Perm.R, [Perm.R, Perm.W], Perm(0))
     assert got[0] is Perm.RW
@@ -613,7 +609,7 @@ ERRORS: list[BaseException] = [
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_exceptions(there: Elsewhere, error: BaseException) -> None:
-    error.add_note("a note")
+    error.__notes__ = ["a note"]
     error.extra = [1]  # type: ignore[attr-defined]
     got = over_there(there, lambda: error)
     assert type(got) is type(error)
