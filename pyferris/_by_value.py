@@ -316,7 +316,7 @@ class Pickler(_pickle.Pickler):
                 references[chain] = what
             elif verdict == _reach.PATCHED:
                 patched[chain] = value
-        return Outside((module.__name__, constants, references, tuple(patched)), patched)
+        return Outside((_reach.name_of(module), constants, references, tuple(patched)), patched)
 
     def _cell(self, _: Any) -> Reduced:
         return _rebuild.cell, ()
@@ -333,7 +333,7 @@ class Pickler(_pickle.Pickler):
 
 
 def _is_outside(module: Any) -> bool:
-    return sys.modules.get(module.__name__) is module and not _reach.is_own(module.__name__)
+    return _reach.name_of(module) is not None
 
 
 HANDLERS: dict[Any, Callable[[Pickler, Any], Reduced]] = {

@@ -216,6 +216,15 @@ def _is_own(name: str, module: Any) -> bool:
     return not path.endswith((".so", ".pyd")) or spec is None
 
 
+def name_of(module: Any) -> str | None:
+    """The name by which a worker can import a module that is not the application's; None if there is none."""
+    name = module.__dict__.get("__name__")
+    if not isinstance(name, str) or sys.modules.get(name) is not module:
+        # _collections_abc says that it is collections.abc
+        name = next((each for each, other in list(sys.modules.items()) if other is module), None)
+    return None if name is None or is_own(name) else name
+
+
 def find(name: object, path: object) -> Any:
     """What is found at ``path`` of the module ``name``, ``MISSING`` if nothing; imports nothing."""
     if not isinstance(name, str) or not isinstance(path, str):
@@ -305,8 +314,7 @@ def judge(module: Any, name: str, value: Any) -> tuple[int, Any]:
     if kind in (list, dict, set) and encode_plain(value) is not None:
         return (ORIGINAL if module.__name__ == "sys" else CONSTANT), value
     if is_a(value, Module):
-        found = sys.modules.get(value.__name__)
-        return (ORIGINAL, None) if found is value and not is_own(value.__name__) else (PATCHED, value)
+        return (PATCHED, value) if name_of(value) is None else (ORIGINAL, None)
     if is_a(value, (Function, Builtin, type)):
         return _judge_named(module, name, value)
     made_by = getattr(kind, "__module__", None)

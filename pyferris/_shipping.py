@@ -233,8 +233,8 @@ class Plain:
             values[name] = self.value(value)
 
     def module(self, module: Any, chains: set[_reach.Chain]) -> Coded:
-        name = module.__name__
-        if _reach.is_own(name) or sys.modules.get(name) is not module:
+        name = _reach.name_of(module)
+        if name is None:
             raise NotPlain
         if () in chains:
             chains = chains | _reach.loose_chains(module, self.attributes)
