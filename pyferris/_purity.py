@@ -1,5 +1,7 @@
 """Whether a function gives the same answer wherever it runs; for ``isolation="auto"``. Says no when in doubt."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownLambdaType=false, reportUnknownParameterType=false
 from __future__ import annotations
 
 import opcode
@@ -11,7 +13,7 @@ from operator import ne
 from typing import TYPE_CHECKING, Any
 
 from . import _pure_names, _reach
-from ._rebuild import MISSING
+from ._homes import MISSING
 from ._shipping import is_original_builtin
 from ._wire import encode_plain
 
@@ -20,24 +22,8 @@ if TYPE_CHECKING:
 
 __all__: list[str] = []
 
-_ALLOWED = frozenset(
-    """BINARY_OP BINARY_SLICE BINARY_SUBSCR BUILD_CONST_KEY_MAP BUILD_LIST BUILD_MAP BUILD_SET BUILD_SLICE BUILD_STRING
-    BUILD_TUPLE CACHE CALL CALL_FUNCTION_EX CALL_KW CHECK_EG_MATCH CHECK_EXC_MATCH CLEANUP_THROW COMPARE_OP CONTAINS_OP
-    CONVERT_VALUE COPY COPY_FREE_VARS DELETE_DEREF DELETE_FAST DELETE_SUBSCR DICT_MERGE DICT_UPDATE END_FOR END_SEND
-    EXTENDED_ARG FORMAT_SIMPLE FORMAT_VALUE FORMAT_WITH_SPEC FOR_ITER GET_ITER GET_LEN GET_YIELD_FROM_ITER IS_OP
-    JUMP_BACKWARD JUMP_BACKWARD_NO_INTERRUPT JUMP_FORWARD JUMP_IF_FALSE_OR_POP JUMP_IF_TRUE_OR_POP KW_NAMES LIST_APPEND
-    LIST_EXTEND LIST_TO_TUPLE LOAD_ASSERTION_ERROR LOAD_ATTR LOAD_CLOSURE LOAD_CONST LOAD_DEREF LOAD_FAST
-    LOAD_FAST_AND_CLEAR LOAD_FAST_BORROW LOAD_FAST_BORROW_LOAD_FAST_BORROW LOAD_FAST_CHECK LOAD_FAST_LOAD_FAST LOAD_GLOBAL
-    LOAD_METHOD LOAD_SMALL_INT MAKE_CELL MAKE_FUNCTION MAP_ADD MATCH_CLASS MATCH_KEYS MATCH_MAPPING MATCH_SEQUENCE NOP
-    NOT_TAKEN POP_EXCEPT POP_ITER POP_JUMP_BACKWARD_IF_FALSE POP_JUMP_BACKWARD_IF_NONE POP_JUMP_BACKWARD_IF_NOT_NONE
-    POP_JUMP_BACKWARD_IF_TRUE POP_JUMP_FORWARD_IF_FALSE POP_JUMP_FORWARD_IF_NONE POP_JUMP_FORWARD_IF_NOT_NONE
-    POP_JUMP_FORWARD_IF_TRUE POP_JUMP_IF_FALSE POP_JUMP_IF_NONE POP_JUMP_IF_NOT_NONE POP_JUMP_IF_TRUE POP_TOP PRECALL
-    PREP_RERAISE_STAR PUSH_EXC_INFO PUSH_NULL RAISE_VARARGS RERAISE RESUME RETURN_CONST RETURN_GENERATOR RETURN_VALUE SEND
-    SET_ADD SET_FUNCTION_ATTRIBUTE SET_UPDATE STORE_DEREF STORE_FAST STORE_FAST_LOAD_FAST STORE_FAST_STORE_FAST
-    STORE_SLICE STORE_SUBSCR SWAP TO_BOOL UNARY_INVERT UNARY_NEGATIVE UNARY_NOT UNARY_POSITIVE UNPACK_EX UNPACK_SEQUENCE
-    YIELD_VALUE""".split()
-)
-_INTRINSICS = {"CALL_INTRINSIC_1": (3, 5, 6), "CALL_INTRINSIC_2": (1,)}  # StopIteration, unary plus, list to tuple; except*
+# For StopIteration, unary plus, list to tuple; for except*.
+_INTRINSICS = {"CALL_INTRINSIC_1": (3, 5, 6), "CALL_INTRINSIC_2": (1,)}
 _REASONS = {
     "STORE_GLOBAL": "binds a global",
     "DELETE_GLOBAL": "deletes a global",
@@ -227,7 +213,7 @@ class _Check:
         handles = False
         for number, argument in _reach.instructions(code):
             operation = opcode.opname[number]
-            if operation not in _ALLOWED and argument not in _INTRINSICS.get(operation, ()):
+            if operation not in _pure_names.OPERATIONS and argument not in _INTRINSICS.get(operation, ()):
                 raise _Impure(f"{name} {_REASONS.get(operation, 'uses ' + operation)}")
             if operation in ("STORE_DEREF", "DELETE_DEREF"):
                 variable = code._varname_from_oparg(argument)  # type: ignore[attr-defined]
@@ -251,9 +237,8 @@ class _Check:
                 if constant.co_freevars and constant.co_name not in _COMPREHENSIONS:
                     self._recursive = True  # it may call a function of the scope around it: itself, even
                 self._code(constant, name, outer, modules)
-            elif isinstance(constant, frozenset):
-                if self._process or not _keeps_order(constant):
-                    raise _Impure(f"{name} has a set among its constants whose order is not sure")
+            elif isinstance(constant, frozenset) and (self._process or not _keeps_order(constant)):
+                raise _Impure(f"{name} has a set among its constants whose order is not sure")
 
     def _identity(self, code: CodeType, before: tuple[str, int], name: str) -> None:
         operation, argument = before

@@ -1,5 +1,7 @@
 """What code reaches: the names in it, whose module a thing is, whether it is what its module made it."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownLambdaType=false, reportUnknownParameterType=false
 from __future__ import annotations
 
 import opcode
@@ -7,7 +9,7 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
-from ._rebuild import MISSING, Label
+from ._homes import MISSING, Label
 from ._wire import encode_plain
 
 if TYPE_CHECKING:
@@ -322,7 +324,7 @@ def judge(module: Any, name: str, value: Any) -> tuple[int, Any]:
         return PATCHED, value
     if made_by in ("functools", "operator"):
         return _judge_named(module, name, value)
-    function = getattr(value, "__func__", None)
+    function: Any = getattr(value, "__func__", None)
     if is_a(function, Function):  # a bound method, like those of the module random
         if own_space(function.__globals__) or is_own(type(value.__self__).__module__):
             return PATCHED, value
@@ -386,7 +388,7 @@ def _judge_named(module: Any, name: str, value: Any) -> tuple[int, Any]:
         defined = namespace.get("__name__")
         if own_space(namespace) or not _akin(str(defined), module.__name__):
             return PATCHED, value
-        wrapped = getattr(value, "__wrapped__", None)
+        wrapped: Any = getattr(value, "__wrapped__", None)
         if is_a(wrapped, Function) and own_space(wrapped.__globals__):
             return PATCHED, value
         return ORIGINAL, None

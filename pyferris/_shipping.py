@@ -1,14 +1,17 @@
 """Ships functions to workers: their code and what it reaches, by value. Main interpreter; any thread."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownLambdaType=false, reportUnknownParameterType=false
 from __future__ import annotations
 
 import marshal
 import sys
 from typing import TYPE_CHECKING, Any
 
-from . import _reach, _rebuild
+from . import _homes, _reach, _rebuild
+from ._homes import MISSING
 from ._reach import Builtin, Function, Module, is_a
-from ._rebuild import FUNCTION, MISSING, MODULE, NOTHING, PLAIN, REFERENCE
+from ._rebuild import FUNCTION, MODULE, NOTHING, PLAIN, REFERENCE
 from ._wire import code_bytes, encode_plain, seal
 
 if TYPE_CHECKING:
@@ -151,7 +154,7 @@ class Plain:
             attributes[name] = self.value(value)
         about = (function.__module__, coded_defaults, coded_kwdefaults, attributes, self._annotations(function))
         self.functions[self._functions[id(function)]] = (
-            _rebuild.tokens.of(function),
+            _homes.tokens.of(function),
             code_bytes(code),
             where,
             function.__name__,
@@ -290,4 +293,3 @@ class Plain:
                 raise NotPlain
         self.values.append(value)
         return PLAIN, len(self.values) - 1
-

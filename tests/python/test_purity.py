@@ -81,7 +81,7 @@ def generators(x: int) -> list[int]:
     def squares() -> Iterator[int]:
         yield from (y * y for y in range(x))
 
-    return sorted({y for y in squares()} | {LIMIT}) + [*map(helper, filter(None, squares()))]
+    return [*sorted({y + 1 for y in squares()} | {LIMIT}), *map(helper, filter(None, squares()))]
 
 
 def matches(x: Any) -> Any:
@@ -166,7 +166,7 @@ PURE: list[Any] = [
     int,
     functools.partial(defaulted, 1),
     lambda x: [y for y in x if y],
-    lambda x: {k: v for k, v in sorted(x.items())},
+    lambda x: {k: v + 1 for k, v in sorted(x.items())},
     lambda x: x[1:-1][::-1],
     lambda x: max(x, key=lambda y: (y, len(str(y)))),
     lambda x: x is None or type(x) is int or x in NAMES,
@@ -339,8 +339,9 @@ IMPURE: list[tuple[Any, str]] = [
     (lambda x: x is SENTINEL, "SENTINEL|identity"),
     (lambda x: x is x, "identity"),
     (lambda x: x is NAMES, "identity"),
-    (lambda x: Thing.scale * x, "'Thing'"),
+    (lambda x: Thing.scale * x, "attribute scale"),
     (Thing().method, "method"),
+    (lambda x: Thing().count(x), "'Thing'"),
     (Thing, "type"),
     (counted, "attributes"),
     (calls_counted, "attribute"),
@@ -361,7 +362,7 @@ IMPURE: list[tuple[Any, str]] = [
     (passes_module, "attribute sqrt|passed on"),
     (print, "print"),
     (lambda x: print(x), "print"),
-    (lambda x: open(x), "open"),
+    (lambda x: open(x), "open"),  # noqa: SIM115
     (lambda x: input(x), "input"),
     (lambda x: id(x), "id"),
     (lambda x: eval(x), "eval"),
@@ -369,12 +370,12 @@ IMPURE: list[tuple[Any, str]] = [
     (lambda x: globals(), "globals"),
     (lambda x: vars(), "vars"),
     (lambda x: getattr(x, "a"), "getattr"),  # noqa: B009
-    (lambda x: setattr(x, "a", 1), "setattr"),  # noqa: B010
-    (lambda x: breakpoint(), "breakpoint"),
+    (lambda x: setattr(x, "a", 1), "setattr"),
+    (lambda x: breakpoint(), "breakpoint"),  # noqa: T100
     (lambda x: object(), "object"),
     (lambda x: x.__class__, "__class__"),
     (lambda x: helper.__globals__, "attribute"),
-    (lambda x: "{0.__class__}".format(x), "format"),
+    (lambda x: "{0.__class__}".format(x), "format"),  # noqa: UP030, UP032
     (lambda x: x.format(helper), "format"),
     (lambda x: str.format(x, helper), "format"),
     (lambda x: x.anything, "anything"),
@@ -386,7 +387,7 @@ IMPURE: list[tuple[Any, str]] = [
     (lambda x: functools.lru_cache(x), "lru_cache"),
     (lambda x: operator.attrgetter("__globals__")(helper), "attrgetter"),
     (lambda x: operator.is_(x, NAMES), "is_"),
-    (lambda x: collections.namedtuple("N", x), "namedtuple"),
+    (lambda x: collections.namedtuple("N", x), "namedtuple"),  # noqa: PYI024
     (lambda x: nowhere, "not defined"),  # type: ignore[name-defined]  # noqa: F821
     (random.random, "method|random"),
     (time.sleep, "sleep|time|function"),
@@ -417,11 +418,11 @@ def test_patched_functions_are_impure() -> None:
     assert _purity.why_impure(lower) is None
     assert _purity.why_impure(dump) is None
     for target in ("math.floor", "json.dumps", "json.encoder.JSONEncoder.default", "json.encoder.encode_basestring"):
-        with mock.patch(target, lambda *_: 5):
+        with mock.patch(target, lambda *_: _):
             assert _purity.why_impure(dump if target.startswith("json") else lower), target
     with mock.patch("math.floor", math.ceil):
         assert _purity.why_impure(lower)
-    with mock.patch("builtins.abs", lambda x: 5):
+    with mock.patch("builtins.abs", lambda x: x):
         assert "patched" in str(_purity.why_impure(lambda x: abs(x)))
     with mock.patch(f"{__name__}.helper", return_value=3):
         assert _purity.why_impure(lambda x: helper(x))
