@@ -6,11 +6,14 @@ import asyncio
 import atexit
 import concurrent.futures
 import contextlib
+import contextvars
+import functools
 import inspect
 import logging
 import os
 import queue
 import threading
+import types
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +26,22 @@ if TYPE_CHECKING:
 __all__: list[str] = []
 
 LOGGER = logging.getLogger("pyferris")
+
+
+# The future of the coroutine in whose context this is. Tasks, and threads of `asyncio.to_thread`, have it from theirs.
+coroutine_call: contextvars.ContextVar[SafeFuture[Any] | None] = contextvars.ContextVar(
+    "pyferris_coroutine_call", default=None
+)
+
+
+def is_coroutine_function(fn: object) -> bool:
+    """True where calling ``fn`` makes a coroutine; also for an object with an async ``__call__``."""
+    if inspect.iscoroutinefunction(fn):
+        return True
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    call = getattr(type(fn), "__call__", None)  # noqa: B004
+    return isinstance(call, types.FunctionType) and inspect.iscoroutinefunction(call)
 
 
 def report_unretrieved(exception: BaseException) -> None:
@@ -176,7 +195,8 @@ def _install() -> None:
         worker_stopped=worker_stopped,
         reactor_connect=reactor_connect,
         reactor_wake=reactor_wake,
-        is_coroutine_function=inspect.iscoroutinefunction,
+        is_coroutine_function=is_coroutine_function,
+        coroutine_call=coroutine_call,
     )
     if os.environ.get("PYFERRIS_LOOP_BRIDGE") == "reactor":
         _native.force_reactor(True)

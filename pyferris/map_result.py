@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import inspect
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from . import _native
+from . import _native, _runtime
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
@@ -173,7 +172,7 @@ def start_map(
     if not callable(fn):
         raise TypeError(f"map() needs a callable as its first argument, not {fn!r}")
     loop_thread = 0
-    if inspect.iscoroutinefunction(fn):
+    if _runtime.is_coroutine_function(fn):
         fn = functools.partial(_run_coroutine, pool, fn)
         loop_thread = pool._loop_thread()
     single = len(iterables) == 1

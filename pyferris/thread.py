@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -11,7 +12,7 @@ from .future import SafeFuture
 from .isolation import Isolation, resolve_isolation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Mapping
+    from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
 
 __all__ = ["SafeThread"]
 
@@ -23,6 +24,7 @@ _running: dict[SafeThread[Any], int] = {}  # by which thread each is run; 0 unti
 class SafeThread(threading.Thread, Generic[T]):
     """A ``threading.Thread`` in every respect, with the result of its target, which can also be awaited.
 
+    A target that is a coroutine function is run by ``asyncio.run``, in the thread.
     ``isolation="inline"``: ``start()`` runs it in the caller. An exception goes to ``threading.excepthook``, too.
 
     >>> thread = SafeThread(target=pow, args=(2, 10))
@@ -75,13 +77,31 @@ class SafeThread(threading.Thread, Generic[T]):
             raise
 
     def run(self) -> Any:
-        """Call the target; return what it returned. May be overridden."""
+        """Call the target, or run it where it is a coroutine function; return what it gave. May be overridden."""
         try:
-            if self._target is not None:  # type: ignore[attr-defined]
-                return self._target(*self._args, **self._kwargs)  # type: ignore[attr-defined]
-            return None
+            target: Callable[..., Any] | None = self._target  # type: ignore[attr-defined]
+            if target is None:
+                return None
+            result = target(*self._args, **self._kwargs)  # type: ignore[attr-defined]
+            return asyncio.run(self._as_task(result)) if _runtime.is_coroutine_function(target) else result
         finally:
             del self._target, self._args, self._kwargs  # type: ignore[attr-defined]
+
+    async def _as_task(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Await ``coroutine``; ``cancel()`` cancels it."""
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        self.future._set_cancel_hook(lambda: loop.call_soon_threadsafe(task.cancel))
+        try:
+            if self.future._stop_requested():
+                task.cancel()
+            return await coroutine
+        except asyncio.CancelledError:
+            if self.future._stop_requested():
+                raise CallCancelled from None
+            raise
+        finally:
+            self.future._set_cancel_hook(None)
 
     def _run_body(self) -> None:
         body, self._body = self._body, None

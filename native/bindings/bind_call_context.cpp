@@ -26,24 +26,36 @@ class Sleeper final : public Continuation, private BlockedWait {
     bool woken_ = false;  // guarded by the future's stripe
 };
 
+// The call that this thread is in, or the coroutine of a pool whose context this is. Null: none.
+PyRef asking_call() {
+    FutureObject* future = current_future();
+    if (future != nullptr) return PyRef::share(as_object(future));
+    PyObject* var = module_state().coroutine_call;
+    PyObject* found = nullptr;
+    if (var != nullptr && PyContextVar_Get(var, Py_None, &found) != 0) PyErr_Clear();
+    PyRef call = PyRef::steal(found);
+    if (call && PyObject_TypeCheck(call.get(), module_state().future_core) == 0) return {};
+    return call;
+}
+
 PyObject* raise_cancelled() {
     PyErr_SetString(module_state().call_cancelled, "this call was asked to stop");
     return nullptr;
 }
 
 PyObject* current_future_function(PyObject* /*module*/, PyObject* /*unused*/) {
-    FutureObject* future = current_future();
-    return Py_NewRef(future == nullptr ? Py_None : as_object(future));
+    PyRef call = asking_call();
+    return call ? call.release() : Py_NewRef(Py_None);
 }
 
 PyObject* cancel_requested(PyObject* /*module*/, PyObject* /*unused*/) {
-    const FutureObject* future = current_future();
-    return PyBool_FromLong(future != nullptr && future->state.stop_requested());
+    const PyRef call = asking_call();
+    return PyBool_FromLong(call && as_future(call.get())->state.stop_requested());
 }
 
 PyObject* check_cancelled(PyObject* /*module*/, PyObject* /*unused*/) {
-    const FutureObject* future = current_future();
-    if (future != nullptr && future->state.stop_requested()) return raise_cancelled();
+    const PyRef call = asking_call();
+    if (call && as_future(call.get())->state.stop_requested()) return raise_cancelled();
     Py_RETURN_NONE;
 }
 
@@ -72,14 +84,19 @@ bool parse_seconds(PyObject* seconds, Deadline* deadline) {
 PyObject* sleep(PyObject* /*module*/, PyObject* seconds) {
     Deadline deadline = kNoDeadline;
     if (!parse_seconds(seconds, &deadline)) return nullptr;
-    FutureObject* future = current_future();
+    const PyRef keep = asking_call();
+    FutureObject* future = as_future(keep.get());
+    if (future != nullptr && is_on_own_loop(future)) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "sleep() in a coroutine would stop the event loop of its pool: await asyncio.sleep() instead");
+        return nullptr;
+    }
     const ParkerLease lease;
     if (future == nullptr) {
         if (wait_attached(*lease, deadline) == WaitResult::error) return nullptr;
         Py_RETURN_NONE;
     }
     if (future->state.stop_requested()) return raise_cancelled();
-    const PyRef keep = PyRef::share(as_object(future));
     Sleeper sleeper(*lease, future->state);
     if (future->state.add(sleeper) == FutureState::AddResult::already_final) Py_RETURN_NONE;
     WaitResult result = WaitResult::woken;

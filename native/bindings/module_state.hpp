@@ -34,7 +34,8 @@ struct ModuleState {
     PyObject* worker_stopped = nullptr;         // (thread) -> None
     PyObject* reactor_connect = nullptr;        // (loop, drain) -> reference for reactor_wake
     PyObject* reactor_wake = nullptr;           // (reference) -> bool: False if that loop is gone
-    PyObject* is_coroutine_function = nullptr;  // inspect.iscoroutinefunction
+    PyObject* is_coroutine_function = nullptr;  // (callable) -> bool
+    PyObject* coroutine_call = nullptr;         // ContextVar: the future of the coroutine whose context it is, or None
 };
 
 /// This interpreter's state. Attached threads only. Never null after the module was imported.
