@@ -64,6 +64,8 @@ class SafeThread(threading.Thread, Generic[T]):
         self.run = self._run_body  # type: ignore[method-assign]
         _running[self] = 0
         if self._inline:
+            self._set_ident()  # type: ignore[attr-defined]
+            self._set_native_id()  # type: ignore[attr-defined]
             self._started.set()  # type: ignore[attr-defined]
             self.run()
             return
@@ -133,6 +135,13 @@ class SafeThread(threading.Thread, Generic[T]):
     def _check_begun(self) -> None:
         if not self._begun:
             raise RuntimeError(f"{self.name} was not started: call start() before asking for its result")
+
+    def __repr__(self) -> str:
+        text = super().__repr__()
+        # Nobody tells the base class when an inline one has ended.
+        over = self._initialized and self._inline and self._begun and self.future.done()  # type: ignore[attr-defined]
+        head, found, tail = text.rpartition(", started")
+        return f"{head}, stopped{tail}" if over and found else text
 
     def is_alive(self) -> bool:
         """Return True while the thread runs."""
