@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import threading
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 from .thread_pool import SafeThreadPool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from .future import SafeFuture
     from .isolation import Isolation
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["ThreadedFunction", "safe_thread_decorator"]
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class _Default(int):
@@ -31,7 +33,7 @@ class ThreadedFunction(Generic[P, T]):
     """A function whose calls run in a pool. ``pool`` is that pool; ``shutdown()`` ends it, unless it was lent."""
 
     def __init__(
-        self, function: Callable[P, T], max_workers: int, isolation: Isolation | None, pool: SafeThreadPool | None
+        self, function: Callable[P, Any], max_workers: int, isolation: Isolation | None, pool: SafeThreadPool | None
     ) -> None:
         if not callable(function):
             raise TypeError(f"safe_thread_decorator takes a function, not {type(function).__name__}: {function!r}")
@@ -55,6 +57,12 @@ class ThreadedFunction(Generic[P, T]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> SafeFuture[T]:
         return self.pool.submit(self._function, *args, **kwargs)
 
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> ThreadedFunction[P, T]: ...
+    @overload
+    def __get__(
+        self: ThreadedFunction[Concatenate[Any, Q], R], instance: object, owner: type | None = None
+    ) -> Callable[Q, SafeFuture[R]]: ...
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         return self if instance is None else functools.partial(cast("Any", self), instance)
 
@@ -69,12 +77,23 @@ class ThreadedFunction(Generic[P, T]):
         return self.pool.shutdown(wait, cancel_futures=cancel_futures, timeout=timeout)
 
 
+class Decorate(Protocol):
+    """What ``safe_thread_decorator(...)`` gives."""
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, T]], /) -> ThreadedFunction[P, T]: ...
+    @overload
+    def __call__(self, function: Callable[P, T], /) -> ThreadedFunction[P, T]: ...
+
+
+@overload
+def safe_thread_decorator(function: Callable[P, Coroutine[Any, Any, T]], /) -> ThreadedFunction[P, T]: ...
 @overload
 def safe_thread_decorator(function: Callable[P, T], /) -> ThreadedFunction[P, T]: ...
 @overload
 def safe_thread_decorator(
     max_workers: int = 4, *, isolation: Isolation | None = "none", pool: SafeThreadPool | None = None
-) -> Callable[[Callable[P, T]], ThreadedFunction[P, T]]: ...
+) -> Decorate: ...
 def safe_thread_decorator(
     max_workers: Any = _FOUR, *, isolation: Isolation | None = "none", pool: SafeThreadPool | None = None
 ) -> Any:
@@ -97,7 +116,8 @@ def safe_thread_decorator(
     if pool is not None and max_workers is not _FOUR and not callable(max_workers):
         raise TypeError(f"max_workers is for a pool of the function's own: give pool or max_workers={max_workers!r}")
     if callable(max_workers):
-        return ThreadedFunction(max_workers, 4, isolation, pool)
+        threaded: ThreadedFunction[..., Any] = ThreadedFunction(max_workers, 4, isolation, pool)
+        return threaded
     if isinstance(max_workers, bool) or not isinstance(max_workers, int):
         raise TypeError(f"max_workers must be an int of 1 or more, not {max_workers!r}")
     if max_workers < 1:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from typing import Literal
 
-__all__ = ["Isolation", "resolve_isolation"]
+__all__ = ["Isolation", "MapIsolation", "resolve_isolation"]
 
-Isolation = Literal["none", "inline", "auto"]
+Isolation = Literal["none", "inline"]
+MapIsolation = Literal["none", "inline", "auto"]
 
 VARIABLE = "PYFERRIS_ISOLATION"
 _VALUES = ("none", "inline")

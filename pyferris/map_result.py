@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from . import _native, _runtime
 
@@ -48,6 +48,10 @@ class MapResult(_native.MapCore, Generic[T]):
             raise TypeError("a map with buffersize has no length: its items are taken as it is read")
         return self._added
 
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[T]: ...
     def __getitem__(self, index: int | slice) -> Any:
         self._needs_all("index")
         where = range(self._added)[index]

@@ -8,12 +8,12 @@ import time
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from . import _native
-from .isolation import resolve_isolation
+from .isolation import MapIsolation, resolve_isolation
 from .map_result import MapResult, start_map
 from .thread_pool import SafeThreadPool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
 
 __all__ = ["ExplainedList", "MapReport", "safe_parallel_map", "safe_parallel_map_async"]
 
@@ -107,17 +107,30 @@ class _ParallelMap:
 
 @overload
 def safe_parallel_map(
-    func: Callable[[T], R],
+    func: Callable[[T], Coroutine[Any, Any, R]],
     data: Iterable[T],
     max_workers: int | None = None,
     chunksize: int | None = None,
     *,
-    isolation: str | None = "auto",
+    isolation: MapIsolation | None = "auto",
     progress: bool = False,
     timeout: float | None = None,
-    return_exceptions: bool = False,
-    explain: Literal[False] = False,
-) -> list[R]: ...
+    return_exceptions: Literal[False] = False,
+    explain: Literal[True],
+) -> ExplainedList[R]: ...
+@overload
+def safe_parallel_map(
+    func: Callable[[T], Coroutine[Any, Any, R]],
+    data: Iterable[T],
+    max_workers: int | None = None,
+    chunksize: int | None = None,
+    *,
+    isolation: MapIsolation | None = "auto",
+    progress: bool = False,
+    timeout: float | None = None,
+    return_exceptions: bool,
+    explain: Literal[True],
+) -> ExplainedList[R | Exception]: ...
 @overload
 def safe_parallel_map(
     func: Callable[[T], R],
@@ -125,10 +138,10 @@ def safe_parallel_map(
     max_workers: int | None = None,
     chunksize: int | None = None,
     *,
-    isolation: str | None = "auto",
+    isolation: MapIsolation | None = "auto",
     progress: bool = False,
     timeout: float | None = None,
-    return_exceptions: bool = False,
+    return_exceptions: Literal[False] = False,
     explain: Literal[True],
 ) -> ExplainedList[R]: ...
 @overload
@@ -138,24 +151,76 @@ def safe_parallel_map(
     max_workers: int | None = None,
     chunksize: int | None = None,
     *,
-    isolation: str | None = "auto",
+    isolation: MapIsolation | None = "auto",
     progress: bool = False,
     timeout: float | None = None,
-    return_exceptions: bool = False,
-    explain: bool,
+    return_exceptions: bool,
+    explain: Literal[True],
+) -> ExplainedList[R | Exception]: ...
+@overload
+def safe_parallel_map(
+    func: Callable[[T], Coroutine[Any, Any, R]],
+    data: Iterable[T],
+    max_workers: int | None = None,
+    chunksize: int | None = None,
+    *,
+    isolation: MapIsolation | None = "auto",
+    progress: bool = False,
+    timeout: float | None = None,
+    return_exceptions: Literal[False] = False,
+    explain: bool = False,
 ) -> list[R]: ...
+@overload
+def safe_parallel_map(
+    func: Callable[[T], Coroutine[Any, Any, R]],
+    data: Iterable[T],
+    max_workers: int | None = None,
+    chunksize: int | None = None,
+    *,
+    isolation: MapIsolation | None = "auto",
+    progress: bool = False,
+    timeout: float | None = None,
+    return_exceptions: bool,
+    explain: bool = False,
+) -> list[R | Exception]: ...
+@overload
 def safe_parallel_map(
     func: Callable[[T], R],
     data: Iterable[T],
     max_workers: int | None = None,
     chunksize: int | None = None,
     *,
-    isolation: str | None = "auto",
+    isolation: MapIsolation | None = "auto",
+    progress: bool = False,
+    timeout: float | None = None,
+    return_exceptions: Literal[False] = False,
+    explain: bool = False,
+) -> list[R]: ...
+@overload
+def safe_parallel_map(
+    func: Callable[[T], R],
+    data: Iterable[T],
+    max_workers: int | None = None,
+    chunksize: int | None = None,
+    *,
+    isolation: MapIsolation | None = "auto",
+    progress: bool = False,
+    timeout: float | None = None,
+    return_exceptions: bool,
+    explain: bool = False,
+) -> list[R | Exception]: ...
+def safe_parallel_map(
+    func: Callable[[T], Any],
+    data: Iterable[T],
+    max_workers: int | None = None,
+    chunksize: int | None = None,
+    *,
+    isolation: MapIsolation | None = "auto",
     progress: bool = False,
     timeout: float | None = None,
     return_exceptions: bool = False,
     explain: bool = False,
-) -> list[R]:
+) -> list[Any]:
     """Return ``[func(item) for item in data]``, computed by threads.
 
     ``max_workers``: threads at most; ``chunksize``: items a run of a worker (None: measured); ``isolation``:
@@ -172,7 +237,7 @@ def safe_parallel_map(
     work = _ParallelMap(max_workers, isolation)
     try:
         mapped = work.start(func, data, chunksize, timeout, progress, return_exceptions)
-        results: list[R] = mapped._results()
+        results: list[Any] = mapped._results()
     except BaseException:
         work.abort()
         raise
@@ -180,18 +245,122 @@ def safe_parallel_map(
     return work.finish(mapped, results, explain)
 
 
+@overload
+async def safe_parallel_map_async(
+    func: Callable[[T], Coroutine[Any, Any, R]],
+    data: Iterable[T],
+    max_workers: int | None = None,
+    chunksize: int | None = None,
+    *,
+    isolation: MapIsolation | None = "auto",
+    progress: bool = False,
+    timeout: float | None = None,
+    return_exceptions: Literal[False] = False,
+    explain: Literal[True],
+) -> ExplainedList[R]: ...
+@overload
+async def safe_parallel_map_async(
+    func: Callable[[T], Coroutine[Any, Any, R]],
+    data: Iterable[T],
+    max_workers: int | None = None,
+    chunksize: int | None = None,
+    *,
+    isolation: MapIsolation | None = "auto",
+    progress: bool = False,
+    timeout: float | None = None,
+    return_exceptions: bool,
+    explain: Literal[True],
+) -> ExplainedList[R | Exception]: ...
+@overload
 async def safe_parallel_map_async(
     func: Callable[[T], R],
     data: Iterable[T],
     max_workers: int | None = None,
     chunksize: int | None = None,
     *,
-    isolation: str | None = "auto",
+    isolation: MapIsolation | None = "auto",
+    progress: bool = False,
+    timeout: float | None = None,
+    return_exceptions: Literal[False] = False,
+    explain: Literal[True],
+) -> ExplainedList[R]: ...
+@overload
+async def safe_parallel_map_async(
+    func: Callable[[T], R],
+    data: Iterable[T],
+    max_workers: int | None = None,
+    chunksize: int | None = None,
+    *,
+    isolation: MapIsolation | None = "auto",
+    progress: bool = False,
+    timeout: float | None = None,
+    return_exceptions: bool,
+    explain: Literal[True],
+) -> ExplainedList[R | Exception]: ...
+@overload
+async def safe_parallel_map_async(
+    func: Callable[[T], Coroutine[Any, Any, R]],
+    data: Iterable[T],
+    max_workers: int | None = None,
+    chunksize: int | None = None,
+    *,
+    isolation: MapIsolation | None = "auto",
+    progress: bool = False,
+    timeout: float | None = None,
+    return_exceptions: Literal[False] = False,
+    explain: bool = False,
+) -> list[R]: ...
+@overload
+async def safe_parallel_map_async(
+    func: Callable[[T], Coroutine[Any, Any, R]],
+    data: Iterable[T],
+    max_workers: int | None = None,
+    chunksize: int | None = None,
+    *,
+    isolation: MapIsolation | None = "auto",
+    progress: bool = False,
+    timeout: float | None = None,
+    return_exceptions: bool,
+    explain: bool = False,
+) -> list[R | Exception]: ...
+@overload
+async def safe_parallel_map_async(
+    func: Callable[[T], R],
+    data: Iterable[T],
+    max_workers: int | None = None,
+    chunksize: int | None = None,
+    *,
+    isolation: MapIsolation | None = "auto",
+    progress: bool = False,
+    timeout: float | None = None,
+    return_exceptions: Literal[False] = False,
+    explain: bool = False,
+) -> list[R]: ...
+@overload
+async def safe_parallel_map_async(
+    func: Callable[[T], R],
+    data: Iterable[T],
+    max_workers: int | None = None,
+    chunksize: int | None = None,
+    *,
+    isolation: MapIsolation | None = "auto",
+    progress: bool = False,
+    timeout: float | None = None,
+    return_exceptions: bool,
+    explain: bool = False,
+) -> list[R | Exception]: ...
+async def safe_parallel_map_async(
+    func: Callable[[T], Any],
+    data: Iterable[T],
+    max_workers: int | None = None,
+    chunksize: int | None = None,
+    *,
+    isolation: MapIsolation | None = "auto",
     progress: bool = False,
     timeout: float | None = None,
     return_exceptions: bool = False,
     explain: bool = False,
-) -> list[R]:
+) -> list[Any]:
     """As ``safe_parallel_map``, awaited: the event loop goes on meanwhile. Cancelling it stops the map.
 
     >>> import asyncio
@@ -201,7 +370,7 @@ async def safe_parallel_map_async(
     work = _ParallelMap(max_workers, isolation)
     try:
         mapped = work.start(func, data, chunksize, timeout, progress, return_exceptions)
-        results: list[R] = await mapped
+        results: list[Any] = await mapped
     except BaseException:
         work.abort()
         raise

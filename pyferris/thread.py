@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from . import _native, _runtime
 from .errors import CallCancelled
@@ -81,10 +81,10 @@ class SafeThread(threading.Thread, Generic[T]):
     def run(self) -> Any:
         """Call the target, or run it where it is a coroutine function; return what it gave. May be overridden."""
         try:
-            target: Callable[..., Any] | None = self._target  # type: ignore[attr-defined]
+            target = cast("Callable[..., Any] | None", self._target)  # type: ignore[attr-defined]
             if target is None:
                 return None
-            result = target(*self._args, **self._kwargs)  # type: ignore[attr-defined]
+            result: Any = target(*self._args, **self._kwargs)  # type: ignore[attr-defined]
             return asyncio.run(self._as_task(result)) if _runtime.is_coroutine_function(target) else result
         finally:
             del self._target, self._args, self._kwargs  # type: ignore[attr-defined]

@@ -7,7 +7,7 @@ import concurrent.futures
 import itertools
 import os
 import threading
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, overload
 
 from . import _native, _runtime
 from ._coroutines import CoroutineRunner
@@ -17,7 +17,7 @@ from .isolation import Isolation, resolve_isolation
 from .map_result import MapResult, start_map
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
     from types import TracebackType
 
 
@@ -108,7 +108,13 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
 
     if TYPE_CHECKING:
 
-        def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> SafeFuture[T]:
+        @overload
+        def submit(
+            self, fn: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
+        ) -> SafeFuture[T]: ...
+        @overload
+        def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> SafeFuture[T]: ...
+        def submit(self, fn: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> SafeFuture[Any]:
             """Queue ``fn(*args, **kwargs)``; return its future. Raises ``PoolClosed`` after ``shutdown``."""
             ...
 
@@ -139,6 +145,29 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
                 "shutdown(wait=True) called by a worker of this very pool would wait for itself; use wait=False"
             )
 
+    @overload
+    def map(
+        self,
+        fn: Callable[..., Coroutine[Any, Any, T]],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+        progress: bool = False,
+        return_exceptions: Literal[False] = False,
+    ) -> MapResult[T]: ...
+    @overload
+    def map(
+        self,
+        fn: Callable[..., Coroutine[Any, Any, T]],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+        progress: bool = False,
+        return_exceptions: bool,
+    ) -> MapResult[T | Exception]: ...
+    @overload
     def map(
         self,
         fn: Callable[..., T],
@@ -147,8 +176,29 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
         chunksize: int = 1,
         buffersize: int | None = None,
         progress: bool = False,
+        return_exceptions: Literal[False] = False,
+    ) -> MapResult[T]: ...
+    @overload
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+        progress: bool = False,
+        return_exceptions: bool,
+    ) -> MapResult[T | Exception]: ...
+    def map(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+        progress: bool = False,
         return_exceptions: bool = False,
-    ) -> MapResult[T]:
+    ) -> MapResult[Any]:
         """Apply ``fn`` to the items of ``iterables``, in the pool; return the results, in order, as a ``MapResult``.
 
         ``timeout``: seconds from now until which results are waited for. ``chunksize``: items a run of a worker,
