@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+import operator
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
 
 from . import _native, _runtime
 
@@ -54,10 +55,16 @@ class MapResult(_native.MapCore, Generic[T]):
     def __getitem__(self, index: slice) -> list[T]: ...
     def __getitem__(self, index: int | slice) -> Any:
         self._needs_all("index")
-        where = range(self._added)[index]
-        if isinstance(where, int):
-            return self._result(where)
-        return [self._result(each) for each in where]
+        items = range(self._added)
+        if isinstance(index, slice):
+            return [self._result(each) for each in items[index]]
+        try:
+            where = operator.index(index)
+        except TypeError:
+            raise TypeError(f"a map's index must be an int or a slice, not {type(index).__name__}: {index!r}") from None
+        if not -len(items) <= where < len(items):
+            raise IndexError(f"map index {where} out of range for {len(items)} items")
+        return self._result(items[where])
 
     def __eq__(self, other: object) -> bool:
         if self is other:
@@ -116,6 +123,9 @@ class MapResult(_native.MapCore, Generic[T]):
 
     _watched = False  # a progress line is shown
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"cannot pickle or copy {self!r}: its items run in one process; pass a list of it instead")
+
     def __repr__(self) -> str:
         total = "unknown" if self._lazy else self._added
         return f"<MapResult items={total} finished={self._finished} read={self._given}>"
@@ -151,6 +161,7 @@ def _run_coroutine(pool: SafeThreadPool, fn: Callable[..., Any], *args: Any) -> 
 
 
 def start_map(
+    name: str,
     pool: SafeThreadPool,
     fn: Callable[..., T],
     iterables: tuple[Iterable[Any], ...],
@@ -162,7 +173,7 @@ def start_map(
     return_exceptions: bool,
     fail_fast: bool = False,
 ) -> MapResult[T]:
-    """The body of ``SafeThreadPool.map``. ``fail_fast``: the first failure in time ends the map."""
+    """The body of ``SafeThreadPool.map``, called ``name``. ``fail_fast``: the first failure in time ends the map."""
     if isinstance(chunksize, bool) or not isinstance(chunksize, int):
         raise TypeError(f"chunksize must be an int of 1 or more, not {chunksize!r}")
     if chunksize < 1:
@@ -172,9 +183,12 @@ def start_map(
     if buffersize is not None and buffersize < 1:
         raise ValueError(f"buffersize must be 1 or more, not {buffersize}")
     if not iterables:
-        raise TypeError("map() needs at least one iterable after the function")
+        raise TypeError(f"{name}() needs at least one iterable after the function")
     if not callable(fn):
-        raise TypeError(f"map() needs a callable as its first argument, not {fn!r}")
+        raise TypeError(f"{name}() needs a callable as its first argument, not {type(fn).__name__}: {fn!r}")
+    for number, each in enumerate(iterables, 2):
+        if not hasattr(each, "__iter__") and not hasattr(each, "__getitem__"):
+            raise TypeError(f"{name}() needs an iterable as its argument {number}, not {type(each).__name__}: {each!r}")
     loop_thread = 0
     if _runtime.is_coroutine_function(fn):
         fn = functools.partial(_run_coroutine, pool, fn)

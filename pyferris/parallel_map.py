@@ -54,7 +54,8 @@ class ExplainedList(list[R]):
 class _ParallelMap:
     """One call of ``safe_parallel_map``: its mode, pool and report."""
 
-    def __init__(self, max_workers: int | None, isolation: str | None) -> None:
+    def __init__(self, name: str, max_workers: int | None, isolation: str | None) -> None:
+        self.name = name
         asked = resolve_isolation(isolation, for_map=True)
         if asked == "inline":
             self.mode, self.reason = "inline", "isolation is 'inline'"
@@ -77,6 +78,7 @@ class _ParallelMap:
         return_exceptions: bool,
     ) -> MapResult[R]:
         return start_map(
+            self.name,
             self.pool,
             func,
             (data,),
@@ -234,7 +236,7 @@ def safe_parallel_map(
     >>> safe_parallel_map(len, ["a", "bb"])
     [1, 2]
     """
-    work = _ParallelMap(max_workers, isolation)
+    work = _ParallelMap("safe_parallel_map", max_workers, isolation)
     try:
         mapped = work.start(func, data, chunksize, timeout, progress, return_exceptions)
         results: list[Any] = mapped._results()
@@ -367,7 +369,7 @@ async def safe_parallel_map_async(
     >>> asyncio.run(safe_parallel_map_async(len, ["a", "bb"]))
     [1, 2]
     """
-    work = _ParallelMap(max_workers, isolation)
+    work = _ParallelMap("safe_parallel_map_async", max_workers, isolation)
     try:
         mapped = work.start(func, data, chunksize, timeout, progress, return_exceptions)
         results: list[Any] = await mapped

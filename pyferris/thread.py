@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
 from . import _native, _runtime
 from .errors import CallCancelled
@@ -135,6 +135,12 @@ class SafeThread(threading.Thread, Generic[T]):
     def _check_begun(self) -> None:
         if not self._begun:
             raise RuntimeError(f"{self.name} was not started: call start() before asking for its result")
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"cannot pickle or copy {self!r}: a thread lives in one process; pass its get_result(), or its target and "
+            "arguments, instead"
+        )
 
     def __repr__(self) -> str:
         text = super().__repr__()

@@ -6,8 +6,10 @@ import asyncio
 import concurrent.futures
 import itertools
 import os
+import sys
 import threading
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, overload
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, ParamSpec, Self, TypeVar, overload
 
 from . import _native, _runtime
 from ._coroutines import CoroutineRunner
@@ -17,7 +19,7 @@ from .isolation import Isolation, resolve_isolation
 from .map_result import MapResult, start_map
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine
     from types import TracebackType
 
 
@@ -71,8 +73,19 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
             raise TypeError(f"max_workers must be an int of 1 or more, or None, not {max_workers!r}")
         if max_workers < 1:
             raise ValueError(f"max_workers must be 1 or more, not {max_workers}")
+        if max_workers > sys.maxsize:
+            raise OverflowError(f"max_workers must be {sys.maxsize} at most, not {max_workers}")
+        if not isinstance(thread_name_prefix, (str, type(None))):  # the standard library takes None, too
+            raise TypeError(
+                f"thread_name_prefix must be a str, not {type(thread_name_prefix).__name__}: {thread_name_prefix!r}"
+            )
+        if not isinstance(initargs, Iterable):
+            raise TypeError(
+                f"initargs must be a tuple of the initializer's arguments, not {type(initargs).__name__}: {initargs!r}"
+            )
         if initializer is not None and not callable(initializer):
             raise TypeError(f"initializer must be a callable, not {initializer!r}")
+        initargs = tuple(initargs)
         self._inline = resolve_isolation(isolation) == "inline"
         self._max_workers = max_workers
         self._thread_name_prefix = thread_name_prefix or f"SafeThreadPool-{_names()}"
@@ -83,7 +96,7 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
             max_workers,
             self._thread_name_prefix,
             initializer,
-            tuple(initargs),
+            initargs,
             self._inline,
             self._daemon,
             threading.stack_size(),
@@ -213,6 +226,7 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
         [1, 2, 3]
         """
         return start_map(
+            "map",
             self,
             fn,
             iterables,
@@ -273,6 +287,12 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
         # A thread of its own: the loop's default executor may be this very pool.
         threading.Thread(target=lambda: gone.set_result(self.shutdown()), name="SafeThreadPool-exit").start()
         await gone
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"cannot pickle or copy {self!r}: its threads live in one process; pass what they are to do, and make a "
+            "SafeThreadPool there"
+        )
 
     def __repr__(self) -> str:
         if not hasattr(self, "_runner_lock"):
