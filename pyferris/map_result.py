@@ -25,6 +25,10 @@ _SHOW_EVERY = 0.1  # seconds between two looks at the progress
 class MapResult(_native.MapCore, Generic[T]):
     """The results of a map: an iterator in order, one pass, which lets go of each item as it yields it.
 
+    A second pass over what was read to its end is a ``RuntimeError``, also for ``itertools.islice`` in a loop: use
+    ``itertools.batched``, or keep a list. A loop that is left cancels the rest when the map is dropped, so where a
+    variable keeps it, call ``close()``.
+
     Also ``await result`` (the list), ``async for``, ``len``, index and ``==`` with a list; these wait, and do not
     consume. ``close()`` cancels what has not run. Made by ``SafeThreadPool.map``; to be read by one thread at a time.
     Iteration raises an item's error in its place; ``await`` and ``==`` raise the first one in time, at once. Both
