@@ -45,7 +45,12 @@ def is_coroutine_function(fn: object) -> bool:
 
 
 def report_unretrieved(exception: BaseException) -> None:
-    LOGGER.error("a call failed and nobody looked at its outcome", exc_info=exception)
+    # The call itself is gone by now; the first frame that is not ours is where it began.
+    traceback = exception.__traceback__
+    while traceback is not None and traceback.tb_frame.f_globals.get("__package__") == __package__:
+        traceback = traceback.tb_next
+    where = "" if traceback is None else f" in {traceback.tb_frame.f_code.co_qualname}()"
+    LOGGER.error("a call failed%s and nobody looked at its outcome", where, exc_info=exception)
 
 
 def report_callback(future: object, callback: object, exception: BaseException) -> None:
