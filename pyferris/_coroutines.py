@@ -57,6 +57,7 @@ class CoroutineRunner:
     def submit(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> SafeFuture[Any]:
         future: SafeFuture[Any] = SafeFuture()
         context = contextvars.copy_context()
+        context.run(_runtime.coroutine_call.set, future)
         future._set_cancel_hook(lambda: self._loop.call_soon_threadsafe(self._cancel, future))
         with self._lock:
             if self._closed:
@@ -147,7 +148,10 @@ class CoroutineRunner:
         self, future: SafeFuture[Any], fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         try:
-            result = await fn(*args, **kwargs)
+            try:
+                result = await fn(*args, **kwargs)
+            finally:
+                _runtime.coroutine_call.set(None)  # not for callbacks of the future
         except (asyncio.CancelledError, CallCancelled):
             future._set_cancelled()
         except BaseException as error:
