@@ -114,7 +114,7 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
     def _submit_coroutine(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> SafeFuture[Any]:
         with self._runner_lock:
             if self._runner is None:
-                self._runner = CoroutineRunner(f"{self._thread_name_prefix}_loop", self._daemon)
+                self._runner = CoroutineRunner(self, f"{self._thread_name_prefix}_loop", self._daemon)
             runner = self._runner
         future = runner.submit(fn, args, kwargs)
         if self._inline:

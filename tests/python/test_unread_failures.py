@@ -105,3 +105,16 @@ def test_a_traceback_that_leads_back_is_printed_whole() -> None:
     assert printed.startswith("ERROR:pyferris:a call failed and nobody looked at its outcome\nTraceback")
     assert printed.endswith("ZeroDivisionError: division by zero\nend")
     assert printed.count("Traceback") == 1
+
+
+def test_a_coroutines_failure_is_reported_as_soon_as_it_is_dropped() -> None:
+    program = """
+async def fail():
+    1 / 0
+pool = SafeThreadPool(1)
+future = pool.submit(fail)
+pool.shutdown()
+del future
+print(seen)
+"""
+    assert run(REPORTS + program) == "['ZeroDivisionError']"
