@@ -58,11 +58,15 @@ void report_unretrieved(FutureObject* self) {
     if (!reported) PyErr_WriteUnraisable(nullptr);
 }
 
+// Called once, before the collector takes anything of a cycle apart. What is told of the failure may keep it.
+void finalize(PyObject* object) { report_unretrieved(as_future(object)); }
+
 void dealloc(PyObject* object) {
     FutureObject* self = as_future(object);
     PyTypeObject* type = Py_TYPE(object);
+    // A class made in Python has called it already, before it came here.
+    if (type->tp_dealloc == dealloc && PyObject_CallFinalizerFromDealloc(object) != 0) return;
     PyObject_GC_UnTrack(object);
-    report_unretrieved(self);
     clear(object);
     Py_CLEAR(self->value);
     Py_CLEAR(self->traceback);
@@ -338,6 +342,7 @@ PyGetSetDef properties[] = {
 PyType_Slot slots[] = {
     {Py_tp_new, reinterpret_cast<void*>(make)},
     {Py_tp_init, reinterpret_cast<void*>(initialize)},
+    {Py_tp_finalize, reinterpret_cast<void*>(finalize)},
     {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
     {Py_tp_traverse, reinterpret_cast<void*>(traverse)},
     {Py_tp_clear, reinterpret_cast<void*>(clear)},
