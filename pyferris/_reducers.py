@@ -155,7 +155,7 @@ def _copied_bytes(member: Any) -> bytes:
 
 
 def _copied_tuple(member: Any) -> tuple[Any, ...]:
-    return tuple(list(member))
+    return tuple(member)
 
 
 def _data(kind: Any, member: Any) -> Any:
