@@ -21,16 +21,6 @@ from elsewhere import KINDS, App, Elsewhere
 
 from pyferris import _shipping, _wire
 
-REFUSES = """
-class Refuses:
-    def find_spec(self, name, path=None, target=None):
-        if name == "refuses_to_load":
-            raise ImportError("module refuses_to_load does not support loading in subinterpreters")
-import sys
-sys.meta_path.insert(0, Refuses())
-"""
-
-
 FACTOR = 3
 TABLE = {"a": [1, 2], "b": (3,)}
 COUNT = 0
@@ -207,7 +197,6 @@ def test_a_module_that_imports_what_a_worker_cannot(there: Elsewhere, app: App) 
         """
         import refuses_to_load
         import math
-import re
         def compute(n):
             return math.factorial(n)
         """,

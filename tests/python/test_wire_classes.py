@@ -402,3 +402,97 @@ def test_two_functions_each_know_their_arguments(there: Elsewhere) -> None:
     functions = [_wire.load_function(blob) for blob in blobs]
     assert all(function(_wire.loads(_wire.dumps(Point(1)), function)) for function in functions)
     assert [there.send(blob, Point(1)) for blob in blobs] == [True, True]
+
+
+class Proto(typing.Protocol):
+    def run(self) -> int: ...
+
+
+class Mapped(collections.abc.Mapping[str, int]):
+    def __init__(self, held: dict[str, int]) -> None:
+        self.held = held
+
+    def __getitem__(self, key: str) -> int:
+        return self.held[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.held)
+
+    def __len__(self) -> int:
+        return len(self.held)
+
+
+class Dispatched:
+    @functools.singledispatchmethod
+    def kind(self, x: object) -> str:
+        return "object"
+
+    @kind.register
+    def _(self, x: int) -> str:
+        return f"int {FACTOR}"
+
+
+@dataclasses.dataclass
+class Linked:
+    after: typing.Optional["Linked"] = None  # noqa: UP037, UP045
+
+
+@dataclasses.dataclass(slots=True)
+class Longer(Linked):
+    length: int = 5
+
+    def text(self) -> str:
+        return f"{self.length}{FACTOR}"
+
+
+class Single:
+    made: typing.ClassVar[Any] = None
+
+    def __new__(cls) -> Any:
+        if cls.made is None:
+            cls.made = super().__new__(cls)
+        return cls.made
+
+
+SINGLE = Single()
+
+
+class Bits(enum.IntFlag):
+    A = 1
+    B = 2
+    C = 4
+
+
+class Lenient(enum.Enum):
+    ONLY = 1
+
+    @classmethod
+    def _missing_(cls, value: object) -> Any:
+        return cls.ONLY
+
+
+class Missing(dict[str, int]):
+    def __missing__(self, key: str) -> int:
+        return FACTOR
+
+
+def test_classes_of_many_kinds(there: Elsewhere) -> None:
+    def f(mapped: Any, dispatched: Any, linked: Any, missing: Any) -> Any:
+        return (
+            Proto.__name__,
+            mapped["a"],
+            list(mapped),
+            isinstance(mapped, collections.abc.Mapping),
+            dispatched.kind(1) + dispatched.kind("x"),
+            linked,
+            Longer(length=3).text(),
+            Single() is SINGLE,
+            [Bits.A | Bits.B, Bits(5), ~Bits.A, list(Bits(3))],
+            Lenient(99),
+            missing["z"],
+            dict(missing),
+        )
+
+    arguments = (Mapped({"a": 1}), Dispatched(), Linked(Linked()), Missing(a=1))
+    for _ in range(2):  # the second time with what the first has left in its caches
+        assert there(f, *arguments) == f(*arguments)
