@@ -10,6 +10,7 @@ import functools
 import inspect
 import sys
 import typing
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
