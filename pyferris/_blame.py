@@ -39,7 +39,7 @@ def explain(value: object, what: str, error: BaseException) -> str:
         path, guilty = _search(value)
     except BaseException:  # user code is called
         path, guilty = "", value
-    where = f" at {path}" if path else ""
+    where = f" at {path}" if path.startswith(("[", ".")) else path
     return (
         f"{what} cannot be sent to an isolated worker: {short(guilty)} ({type(guilty).__qualname__}){where} cannot be "
         f'pickled ({error_text(error)}); make it in the worker, send plain data instead, or use isolation="none"'
@@ -55,12 +55,14 @@ def error_text(error: BaseException) -> str:
 
 def _search(value: Any) -> tuple[str, Any]:
     path = ""
+    seen: set[int] = set()
     tries = itertools.count()
     for _ in range(DEEPEST):
         for step, part in _parts(value):
             if next(tries) > MOST:
                 return path, value
-            if _fails(part):
+            if id(part) not in seen and _fails(part):
+                seen.add(id(part))
                 path, value = path + step, part
                 break
         else:

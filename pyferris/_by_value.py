@@ -331,6 +331,9 @@ class Pickler(_pickle.Pickler):
         known = self.referred(function)
         return NotImplemented if known is None else known
 
+    def _code(self, code: Any) -> Reduced:
+        return _rebuild.code_of, (code_bytes(code),)
+
     def _proxy(self, proxy: Any) -> Reduced:
         return MappingProxyType, (dict(proxy),)
 
@@ -344,6 +347,7 @@ HANDLERS: dict[Any, Callable[[Pickler, Any], Reduced]] = {
     Module: Pickler._module,
     _reach.Builtin: Pickler._builtin,
     CellType: Pickler._cell,
+    _reach.Code: Pickler._code,
     MethodType: Pickler._method,
     MappingProxyType: Pickler._proxy,
     Space: Pickler._space,

@@ -89,10 +89,11 @@ class Travelled(Module):  # type: ignore[misc]
 class Label:
     """Which namespace of its origin this one stands for; kept where a module has its loader."""
 
-    __slots__ = ("key", "left", "module")
+    __slots__ = ("home", "key", "left", "module")
 
-    def __init__(self, key: int, module: Any) -> None:
+    def __init__(self, key: int, module: Any, home: Home) -> None:
         self.key = key
+        self.home = home  # alive as long as one of its namespaces is
         self.module = module  # alive as long as its namespace is
         self.left: frozenset[str] = frozenset()  # names that it has at home
 
@@ -107,7 +108,18 @@ class Overlaid:
 class Home:
     """The namespaces, classes and functions of one shipment. What its arguments bring is added, changes nothing."""
 
-    __slots__ = ("anonymous", "fresh", "hooked", "imports", "known", "owned", "passing", "shipping", "spaces")
+    __slots__ = (
+        "__weakref__",
+        "anonymous",
+        "fresh",
+        "hooked",
+        "imports",
+        "known",
+        "owned",
+        "passing",
+        "shipping",
+        "spaces",
+    )
 
     def __init__(self, anonymous: bool = False) -> None:
         self.anonymous = anonymous  # of a message that belongs to no function
@@ -145,7 +157,7 @@ class _Here(_thread._local):
 
 
 _here = _Here()
-_homes: dict[int, tuple[Any, Home]] = {}
+_homes: dict[int, tuple[ref[Any], ref[Home]]] = {}
 
 
 def here() -> Home:
@@ -174,19 +186,18 @@ class Loading:
 
 
 def keep_home(function: Any, home: Home) -> None:
-    """Have the arguments of ``function`` share its home, as long as it lives."""
+    """Have the arguments of ``function`` share its home, as long as both live."""
     key = id(function)
     try:
-        reference: Any = ref(function, lambda _: [_homes.pop(key, None)].clear())
-    except TypeError:  # it takes none: kept for good, as few are
-        _homes[key] = ((lambda: function), home)
-    else:
-        _homes[key] = (reference, home)
+        reference = ref(function, lambda _: [_homes.pop(key, None)].clear())
+    except TypeError:  # it takes none; then its arguments share nothing
+        return
+    _homes[key] = (reference, ref(home))
 
 
 def home_of(function: object) -> Home | None:
     found = _homes.get(id(function))
-    return found[1] if found is not None and found[0]() is function else None
+    return found[1]() if found is not None and found[0]() is function else None
 
 
 def known(token: int, what: str) -> Any:

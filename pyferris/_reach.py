@@ -324,8 +324,8 @@ def judge(module: Any, name: str, value: Any) -> tuple[int, Any]:
         return PATCHED, value
     if made_by in ("functools", "operator"):
         return _judge_named(module, name, value)
-    function: Any = getattr(value, "__func__", None)
-    if is_a(function, Function):  # a bound method, like those of the module random
+    function: Any = value.__func__ if kind is types.MethodType else None
+    if is_a(function, Function):  # like those of the module random
         if own_space(function.__globals__) or is_own(type(value.__self__).__module__):
             return PATCHED, value
         if function.__name__ != name and module.__dict__.get(function.__name__) == value:

@@ -139,7 +139,7 @@ def space(origin: int, key: int, name: str, package: str | None) -> Any:
             home.spaces[key] = original
             return original
     made = Travelled(name)
-    made.__dict__.update(__package__=package, __builtins__=BUILTINS, __loader__=Label(key, made))
+    made.__dict__.update(__package__=package, __builtins__=BUILTINS, __loader__=Label(key, made, home))
     home.spaces[key] = made
     home.owned[key] = set()
     return made
@@ -230,7 +230,7 @@ def fill_function(made: Any, state: tuple[Any, ...]) -> None:
 
 # --- shipments without a pickle
 
-PLAIN, FUNCTION, MODULE, REFERENCE, NOTHING = range(5)
+PLAIN, FUNCTION, MODULE, REFERENCE, NOTHING, MADE = range(6)
 
 
 def load_plain(data: Any) -> Any:
@@ -249,6 +249,9 @@ def load_plain(data: Any) -> Any:
                 return made[content]
             if kind == MODULE:
                 return expected(*content)
+            if kind == MADE:
+                where, path, arguments = content
+                return reference(where, path)(*plain[arguments])
             return reference(*content) if kind == REFERENCE else MISSING
 
         build: Callable[..., Any] = function

@@ -145,9 +145,12 @@ def _enum_class(token: int, cls: Any, made_with: dict[str, Any], state: dict[str
         if isinstance(state.get(name), dict):
             state[name] = {value: member for value, member in state[name].items() if id(member) in members}
     made = [(name, None if data is object else _data(data, member)) for member, name in bare]
-    attributes = [(name, dict(member.__dict__)) for member, name in bare]
+    attributes = [(name, {**member.__dict__, **_FORGOTTEN}) for member, name in bare]
     arguments = (token, type(cls), cls.__name__, cls.__bases__, made_with, data, made)
     return _revive.make_enum, arguments, (state, attributes), None, None, _revive.fill_enum
+
+
+_FORGOTTEN = {"_inverted_": None}  # what a flag has found out: it does so again
 
 
 def _copied_bytes(member: Any) -> bytes:
@@ -155,7 +158,7 @@ def _copied_bytes(member: Any) -> bytes:
 
 
 def _copied_tuple(member: Any) -> tuple[Any, ...]:
-    return tuple(list(member))
+    return tuple(member)
 
 
 def _data(kind: Any, member: Any) -> Any:
@@ -216,6 +219,10 @@ def _cached_property(_: Pickler, descriptor: Any) -> Reduced:
     return _revive.cached_property, (descriptor.func, descriptor.attrname)
 
 
+def _dispatched_method(_: Pickler, descriptor: Any) -> Reduced:
+    return _revive.dispatched_method, (descriptor.dispatcher, descriptor.func)
+
+
 def _wrapper(_: Pickler, descriptor: Any) -> Reduced:
     return type(descriptor), (descriptor.__func__,)
 
@@ -252,6 +259,7 @@ HANDLERS: dict[Any, Callable[[Pickler, Any], Reduced]] = {
     type(functools.lru_cache(lambda: None)): _lru,
     functools.partial: _partial,
     functools.cached_property: _cached_property,
+    functools.singledispatchmethod: _dispatched_method,
     staticmethod: _wrapper,
     classmethod: _wrapper,
     property: _property,

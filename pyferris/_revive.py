@@ -127,6 +127,12 @@ def cached_property(function: Any, name: str | None) -> Any:
     return made
 
 
+def dispatched_method(dispatcher: Any, function: Any) -> Any:
+    made: Any = functools.singledispatchmethod(function)
+    made.dispatcher = dispatcher
+    return made
+
+
 def view(data: Any, code: str, shape: tuple[int, ...], readonly: bool) -> memoryview:
     made = memoryview(data)
     if readonly and not made.readonly:

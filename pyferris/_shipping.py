@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from . import _homes, _reach, _rebuild
 from ._homes import MISSING
 from ._reach import Builtin, Function, Module, is_a
-from ._rebuild import FUNCTION, MODULE, NOTHING, PLAIN, REFERENCE
+from ._rebuild import FUNCTION, MADE, MODULE, NOTHING, PLAIN, REFERENCE
 from ._wire import code_bytes, encode_plain, seal
 
 if TYPE_CHECKING:
@@ -93,7 +93,8 @@ class Plain:
         self.spaces: list[tuple[tuple[Any, ...], dict[str, Coded]]] = []
         self.values: list[Any] = []
         self.attributes: set[str] = set()
-        self.loose: list[tuple[Any, dict[str, Coded], str]] = []  # modules whose attributes are taken from elsewhere
+        # Modules by namespace and name: what code takes of them is known when all code has been seen.
+        self._modules: dict[tuple[int, str], tuple[Any, set[_reach.Chain], dict[str, Coded]]] = {}
         self._functions: dict[int, int] = {}
         self._cells: dict[int, int] = {}
         self._spaces: dict[int, int] = {}
@@ -113,14 +114,14 @@ class Plain:
         entry = self.function(function)
         while self._queue:
             self._fill(self._queue.pop())
-        for module, names, name in self.loose:
-            names[name] = self.module(module, {()})
+        for (_, name), (module, chains, values) in self._modules.items():
+            values[name] = self.module(module, chains)
         for number, (module, chains) in self._in_cells.items():
             self.cells[number] = self.module(module, chains)
-        values = encode_plain(tuple(self.values))
-        if values is None:
+        data = encode_plain(tuple(self.values))
+        if data is None:
             raise NotPlain
-        tables = marshal.dumps((self.spaces, self.functions, self.cells, entry, values), 2)
+        tables = marshal.dumps((self.spaces, self.functions, self.cells, entry, data), 2)
         return Shipment(seal(b"F", tables), None if self.changing else self.checks)
 
     def function(self, function: Any) -> int:
@@ -227,9 +228,8 @@ class Plain:
             if builtin is not MISSING and not is_original_builtin(name, builtin):
                 values[name] = self.value(builtin)
         elif is_a(value, Module):
-            values[name] = self.module(value, chains)
-            if () in chains:
-                self.loose.append((value, values, name))
+            self._modules.setdefault((id(values), name), (value, set(), values))[1].update(chains)
+            values[name] = NOTHING, None
         else:
             if is_a(value, Function) and any(chains):
                 self.changing = True  # attributes of functions come and go
@@ -275,6 +275,16 @@ class Plain:
             self._in_cells[number][1].update(chains)
         return number
 
+    def _made(self, value: Any, kind: Any) -> Coded:
+        """What a call gives again, and stays what it is: a compiled pattern, a logger."""
+        if kind.__name__ == "Pattern":
+            self.values.append((value.pattern, value.flags))
+            return MADE, ("re", "compile", len(self.values) - 1)
+        if kind.__name__ == "Logger" and value.manager.loggerDict.get(value.name) is value:
+            self.values.append((value.name,))
+            return MADE, ("logging", "getLogger", len(self.values) - 1)
+        raise NotPlain
+
     def value(self, value: Any) -> Coded:
         kind = type(value)
         if kind is Function:
@@ -287,6 +297,8 @@ class Plain:
             return REFERENCE, where
         if kind is Module:
             raise NotPlain
+        if kind.__module__ in ("re", "logging"):
+            return self._made(value, kind)
         if not _reach.is_immutable(value):
             self.changing = True
             if kind not in (list, dict, set, tuple, frozenset):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import logging
 import math
+import re
 import shlex
 import sys
 import time
@@ -15,34 +17,9 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from elsewhere import KINDS, App, Elsewhere, make
+from elsewhere import KINDS, App, Elsewhere
 
 from pyferris import _shipping, _wire
-
-REFUSES = """
-class Refuses:
-    def find_spec(self, name, path=None, target=None):
-        if name == "refuses_to_load":
-            raise ImportError("module refuses_to_load does not support loading in subinterpreters")
-import sys
-sys.meta_path.insert(0, Refuses())
-"""
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def there(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Elsewhere]:
-    elsewhere = make(request.param, tmp_path_factory.mktemp("elsewhere"))
-    yield elsewhere
-    elsewhere.close()
-
-
-@pytest.fixture
-def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
-    monkeypatch.syspath_prepend(str(tmp_path))
-    made = App(tmp_path)
-    yield made
-    made.forget()
-
 
 FACTOR = 3
 TABLE = {"a": [1, 2], "b": (3,)}
@@ -113,6 +90,20 @@ def contexted() -> float:
 def test_modules_of_the_standard_library(there: Elsewhere) -> None:
     assert there(hashed, b"x") == hashed(b"x")
     assert there(contexted) == 2
+
+
+LOGGER = logging.getLogger(__name__)
+WORD = re.compile("[a-z]+", re.IGNORECASE)
+
+
+def test_patterns_and_loggers(there: Elsewhere) -> None:
+    def f() -> Any:
+        return WORD.findall("a B"), WORD.flags, LOGGER.name, LOGGER is logging.getLogger(LOGGER.name)
+
+    assert there(f) == f() == (["a", "B"], WORD.flags, __name__, True)
+    shipment = _shipping.ship(f)
+    assert shipment.blob[:1] == b"F"
+    assert shipment.checks is not None
 
 
 def test_globals_are_shared_by_the_functions_of_a_shipment(there: Elsewhere) -> None:
@@ -294,86 +285,6 @@ def test_functions_that_import_by_themselves(there: Elsewhere, app: App) -> None
     module.absolute(1)
     sys.modules["inner.core"].LIMIT = 10  # type: ignore[attr-defined]
     assert there(module.relative, 3) == 13
-
-
-# --- what is patched
-
-
-def test_patched_attributes_are_seen(there: Elsewhere) -> None:
-    def f() -> Any:
-        return math.sqrt(16), math.pi, math.floor(1.5)
-
-    with mock.patch("math.sqrt", lambda x: -x):
-        assert there(f) == (-16, math.pi, 1)
-    with mock.patch("math.sqrt", math.cos):
-        assert there(f)[0] == math.cos(16)
-    with mock.patch("math.pi", 3):
-        assert there(f)[1] == 3
-    with mock.patch("math.sqrt", functools.wraps(math.sqrt)(lambda x: FACTOR)):
-        assert there(f)[0] == 3
-    with mock.patch("math.sqrt", functools.partial(math.pow, 2)):
-        assert there(f)[0] == 2**16
-    with mock.patch("math.sqrt", return_value=7):
-        assert there(f)[0] == 7
-    with mock.patch("math.sqrt", autospec=True) as patched:
-        patched.return_value = 8
-        assert there(f)[0] == 8
-    assert there(f) == f()
-
-
-def test_what_a_patch_has_displaced_is_still_known(there: Elsewhere) -> None:
-    real_sqrt, real_lexer = math.sqrt, shlex.shlex
-
-    class Lexer(real_lexer):  # type: ignore[misc, valid-type]
-        def get_token(self) -> Any:
-            token = super().get_token()
-            return token and token + "!"
-
-    def f() -> Any:
-        return math.sqrt(16), list(shlex.shlex("a b"))
-
-    with mock.patch("math.sqrt", lambda x: real_sqrt(x) + 1), mock.patch("shlex.shlex", Lexer):
-        assert there(f) == (5.0, ["a!", "b!"]) == f()
-    assert there(f) == (4.0, ["a", "b"])
-
-
-def test_patched_attributes_are_seen_by_functions_that_import(there: Elsewhere) -> None:
-    def f() -> float:
-        import time
-
-        return time.monotonic()
-
-    with mock.patch("time.monotonic", lambda: FACTOR + 2.0):  # noqa: PT008
-        assert there(f) == 5.0
-    assert there(f) != 5.0
-
-
-def test_patched_attributes_of_modules_below(there: Elsewhere) -> None:
-    import os
-
-    def f() -> tuple[str, str]:
-        return os.path.basename("a/b"), os.path.sep
-
-    assert there(f) == ("b", "/")
-    with mock.patch("os.path.basename", lambda x: x + "!"), mock.patch("os.path.sep", "!"):
-        assert there(f) == ("a/b!", "!")
-
-
-def test_patched_builtins_are_seen(there: Elsewhere) -> None:
-    with mock.patch("builtins.abs", lambda x: FACTOR):  # noqa: PT008
-        assert there(lambda: abs(-1)) == 3
-    with mock.patch("builtins.input", return_value="typed"):
-        assert there(lambda: input()) == "typed"
-    assert there(lambda: abs(-1)) == 1
-
-
-def test_own_attributes_that_are_patched_are_seen(there: Elsewhere, app: App) -> None:
-    module = app("app_patched", "def g():\n    return 1\ndef f():\n    return g()")
-    with mock.patch("app_patched.g", return_value=5):
-        assert there(module.f) == 5
-    with mock.patch.object(module, "g", side_effect=[7, 8]):
-        assert there(lambda: [module.g(), module.g()]) == [7, 8]
-    assert there(module.f) == 1
 
 
 # --- decorated
@@ -631,5 +542,48 @@ def test_loading_is_lean() -> None:
     assert done.stdout.strip() == "[]", done
 
 
-def test_time_stays_the_same() -> None:
+LEAKS = """
+import gc, sys
+sys.path[:] = {path!r}
+from pyferris import _homes, _wire
+def once():
+    for blob, arguments in {pairs!r}:
+        function = _wire.load_function(blob)
+        function(*_wire.loads(arguments, function))
+for _ in range(3):
+    once()
+gc.collect()
+before = len(gc.get_objects())
+for _ in range(200):
+    once()
+gc.collect()
+print(len(_homes._homes), len(gc.get_objects()) - before < 200)
+"""
+
+
+class Leaf:
+    def value(self) -> int:
+        return FACTOR
+
+
+def leaf_value(leaf: Leaf) -> int:
+    return leaf.value() + Leaf().value()
+
+
+def test_functions_that_are_dropped_leave_nothing_behind() -> None:
+    import subprocess
+
+    pairs = [
+        (_shipping.ship(scaled).blob, _wire.dumps((1,))),
+        (_shipping.ship(functools.partial(leaf_value)).blob, _wire.dumps((Leaf(),))),
+        (_shipping.ship(leaf_value).blob, _wire.dumps((Leaf(),))),
+        (_shipping.ship(fibonacci).blob, _wire.dumps((5,))),
+    ]
+    program = LEAKS.format(path=sys.path, pairs=pairs)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "0 True", done
+
+
+def test_functions_of_libraries_go_by_reference() -> None:
     assert _shipping.ship(time.sleep).blob[:1] == b"R"
+    assert _shipping.ship(shlex.quote).blob[:1] == b"R"

@@ -1,0 +1,24 @@
+"""Where shipped functions are called, and applications that they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from elsewhere import KINDS, App, Elsewhere, make
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def there(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Elsewhere]:
+    elsewhere = make(request.param, tmp_path_factory.mktemp("elsewhere"))
+    yield elsewhere
+    elsewhere.close()
+
+
+@pytest.fixture
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    made = App(tmp_path)
+    yield made
+    made.forget()
