@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__: list[str] = []
 
 LOGGER = logging.getLogger("pyferris")
+is_worker_process = False  # this process is a worker of a pool in another
 
 
 # The future of the coroutine in whose context this is. Tasks, and threads of `asyncio.to_thread`, have it from theirs.
@@ -71,6 +72,7 @@ class WorkerThread(threading.Thread):
         self._started.set()  # type: ignore[attr-defined]
         self._set_ident()  # type: ignore[attr-defined]
         self._set_native_id()  # type: ignore[attr-defined]
+        self.at_end: list[Callable[[], object]] = []  # called on the worker before it goes
         make_handle: Any = getattr(threading, "_make_thread_handle", None)  # from Python 3.13 on
         if make_handle is not None:
             self._handle: Any = make_handle(self.ident)
@@ -115,7 +117,11 @@ def worker_started(name: str, daemon: bool) -> WorkerThread:
 
 
 def worker_stopped(thread: WorkerThread) -> None:
-    thread.leave()
+    try:
+        for function in thread.at_end:
+            function()
+    finally:
+        thread.leave()
 
 
 # Loops that cannot watch a descriptor of ours: what drains their finished calls. A loop keeps its own alive.
@@ -148,6 +154,11 @@ _stuck = False  # an interpreter runs on that could not be stopped
 def before_drain(function: Callable[[], object]) -> None:
     """Have ``function`` called at exit before the pools are drained."""
     _at_exit.insert(0, function)
+
+
+def after_drain(function: Callable[[], object]) -> None:
+    """Have ``function`` called at exit when the pools are drained."""
+    _at_exit.append(function)
 
 
 def _drain() -> None:

@@ -7,9 +7,9 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from . import _native
+from . import _native, _runtime
 from .isolation import MapIsolation, resolve_isolation
-from .map_result import MapResult, start_map
+from .map_result import MapResult
 from .thread_pool import SafeThreadPool
 
 if TYPE_CHECKING:
@@ -21,6 +21,11 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _LOGGER = logging.getLogger("pyferris")
+_MODES = {
+    "none": ("threads", "threads of this interpreter"),
+    "interpreter": ("interpreters", "interpreters with a GIL of their own"),
+    "process": ("processes", "worker processes"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +33,7 @@ class MapReport:
     """How a ``safe_parallel_map`` was carried out."""
 
     mode: str
-    """``"threads"`` or ``"inline"``."""
+    """``"threads"``, ``"interpreters"``, ``"processes"`` or ``"inline"``."""
     reason: str
     """Why that mode."""
     items: int
@@ -56,17 +61,18 @@ class _ParallelMap:
 
     def __init__(self, name: str, max_workers: int | None, isolation: str | None) -> None:
         self.name = name
-        asked = resolve_isolation(isolation, for_map=True)
-        if asked == "inline":
+        kind: Any = resolve_isolation(isolation, for_map=True)
+        if kind == "inline":
             self.mode, self.reason = "inline", "isolation is 'inline'"
-        elif _native.is_worker():
+        elif _native.is_worker() or _runtime.is_worker_process:
+            kind = "inline"
             self.mode, self.reason = "inline", "called inside a worker of a pool"
         else:
-            self.mode, self.reason = "threads", f"isolation is {isolation or 'none'!r}: threads of this interpreter"
+            kind = "none" if kind == "auto" else kind
+            self.mode, what = _MODES[kind]
+            self.reason = f"isolation is {isolation or 'none'!r}: {what}"
         self.began = time.perf_counter()
-        self.pool = SafeThreadPool(
-            max_workers, "safe_parallel_map", isolation="inline" if self.mode == "inline" else "none"
-        )
+        self.pool = SafeThreadPool(max_workers, "safe_parallel_map", isolation=kind)
 
     def start(
         self,
@@ -77,17 +83,9 @@ class _ParallelMap:
         progress: bool,
         return_exceptions: bool,
     ) -> MapResult[R]:
-        return start_map(
-            self.name,
-            self.pool,
-            func,
-            (data,),
-            timeout=timeout,
-            chunksize=1 if chunksize is None else chunksize,
-            buffersize=None,
-            progress=progress,
-            return_exceptions=return_exceptions,
-            fail_fast=True,
+        exactly = 1 if chunksize is None else chunksize
+        return self.pool._start_map(
+            self.name, func, (data,), timeout, exactly, None, progress, return_exceptions, fail_fast=True
         )
 
     def abort(self) -> None:
@@ -223,11 +221,11 @@ def safe_parallel_map(
     return_exceptions: bool = False,
     explain: bool = False,
 ) -> list[Any]:
-    """Return ``[func(item) for item in data]``, computed by threads.
+    """Return ``[func(item) for item in data]``, computed by the workers of a pool.
 
-    ``max_workers``: threads at most; ``chunksize``: items a run of a worker (None: measured); ``isolation``:
-    ``"auto"`` and ``"none"`` are threads, ``"inline"`` the caller; ``progress``: show a progress line; ``timeout``:
-    seconds for the whole; ``explain``: the list has a ``report`` (``MapReport``) of how it came about.
+    ``max_workers``: workers at most; ``chunksize``: items a run of a worker (None: measured); ``isolation``:
+    ``"auto"`` and ``"none"`` are threads, others as for ``SafeThreadPool``; ``progress``: show a progress line;
+    ``timeout``: seconds for the whole; ``explain``: the list has a ``report`` (``MapReport``) of how it came about.
 
     The first exception, in time, is raised at once: what is queued is cancelled, what runs is asked to stop and not
     waited for; with ``return_exceptions`` it takes its item's place. Raises ``TimeoutError`` when the time is over,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import threading
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
@@ -10,6 +11,7 @@ from . import _native, _runtime
 from .errors import CallCancelled
 from .future import SafeFuture
 from .isolation import Isolation, resolve_isolation
+from .thread_pool import SafeThreadPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
@@ -25,7 +27,9 @@ class SafeThread(threading.Thread, Generic[T]):
     """A ``threading.Thread`` in every respect, with the result of its target, which can also be awaited.
 
     A target that is a coroutine function is run by ``asyncio.run``, in the thread.
-    ``isolation="inline"``: ``start()`` runs it in the caller. An exception goes to ``threading.excepthook``, too.
+    ``isolation="inline"``: ``start()`` runs it in the caller; other values as for ``SafeThreadPool``: the target runs
+    in a worker of its own, an overridden ``run`` is a ``TypeError``, and ``start()`` raises ``TypeError`` for arguments
+    that cannot be copied. An exception goes to ``threading.excepthook``, too.
 
     >>> thread = SafeThread(target=pow, args=(2, 10))
     >>> thread.start()
@@ -44,9 +48,13 @@ class SafeThread(threading.Thread, Generic[T]):
         daemon: bool | None = None,
         isolation: Isolation | None = "none",
     ) -> None:
-        inline = resolve_isolation(isolation) == "inline"
+        kind = resolve_isolation(isolation)
+        isolated = kind not in ("none", "inline")
+        if isolated and (target is None or type(self).run is not SafeThread.run):
+            raise TypeError(f"isolation={isolation!r} needs a target: run() would be called in this interpreter")
         super().__init__(group, target, name, args, kwargs, daemon=daemon)
-        self._inline = inline
+        self._inline = kind == "inline"
+        self._isolation: Any = kind if isolated else None
         self._begun = False
         self.future: SafeFuture[T] = SafeFuture()
         """What the thread returns, as a future. Any thread."""
@@ -69,14 +77,42 @@ class SafeThread(threading.Thread, Generic[T]):
             self._started.set()  # type: ignore[attr-defined]
             self.run()
             return
+        pool: SafeThreadPool | None = None
         try:
+            if self._isolation is not None:
+                pool = SafeThreadPool(1, self.name, isolation=self._isolation, daemon=self.daemon)
+                self._body = self._shipped(pool)
             super().start()
         except BaseException:
+            if pool is not None:
+                pool._abort()
             _running.pop(self, None)
             self._begun = False
             self._body = None
             del self.run
             raise
+
+    def _shipped(self, pool: SafeThreadPool) -> Callable[[], Any]:
+        """What the thread does: wait for the target, which runs in the pool's one worker."""
+        call = pool.submit(self._target, *self._args, **self._kwargs).detach()  # type: ignore[attr-defined]
+        self.future._set_cancel_hook(call.cancel)
+
+        def wait() -> Any:
+            if self.future.cancelled() or self.future._stop_requested():
+                call.cancel()
+            del self._target, self._args, self._kwargs  # type: ignore[attr-defined]
+            try:
+                error = call.exception()
+            except concurrent.futures.CancelledError:
+                raise CallCancelled("this thread was asked to stop") from None
+            finally:
+                self.future._set_cancel_hook(None)
+                pool.shutdown()
+            if error is not None:
+                raise error
+            return call.result()
+
+        return wait
 
     def run(self) -> Any:
         """Call the target, or run it where it is a coroutine function; return what it gave. May be overridden."""

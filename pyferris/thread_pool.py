@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from types import TracebackType
 
+    from ._process_workers import ProcessWorkers
 
 __all__ = ["SafeThreadPool"]
 
@@ -109,12 +110,18 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
         self._runner_lock = threading.Lock()
         self._daemon = bool(daemon)
         self._maps: SafeThreadPool | None = None  # threads that hand a map's runs to the workers
+        self._processes: ProcessWorkers | None = None
         if kind == "interpreter":
             from . import _interpreters
 
             _interpreters.open_pool(
                 self, max_workers, self._thread_name_prefix, initializer, tuple(initargs), self._daemon
             )
+            return
+        if kind == "process":
+            from . import _process_workers
+
+            self._processes = _process_workers.open_pool(self, initializer, tuple(initargs))
             return
         self._open(
             max_workers,
@@ -127,6 +134,10 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
         )
         if self._inline and initializer is not None:
             initializer(*initargs)
+
+    def _submit_delegated(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> SafeFuture[Any]:
+        assert self._processes is not None
+        return self._processes.submit(self, fn, args, kwargs)
 
     @property
     def _shutdown(self) -> bool:  # type: ignore[override]
@@ -156,7 +167,7 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
             ...
 
     def _submit_coroutine(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> SafeFuture[Any]:
-        if self._kind == "interpreter":
+        if self._kind in ("interpreter", "process"):
             return self.submit(run_coroutine, fn, args, kwargs)
         runner = self._coroutine_runner()
         future = runner.submit(fn, args, kwargs)
@@ -268,6 +279,8 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
         where, run = self, None
         if self._kind == "interpreter" and not self._closed:
             where, run = self._map_threads(), self._batches
+        elif self._processes is not None:
+            run = self._batches
         return start_map(
             name,
             where,
@@ -291,10 +304,12 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
             return self._maps
 
     def _batches(self, fn: Callable[..., Any], single: bool, fail_fast: bool) -> Callable[[list[Any]], Any]:
-        from . import _interpreters
-
         if _runtime.is_coroutine_function(fn):
             fn = functools.partial(await_item, fn)
+        if self._processes is not None:
+            return self._processes.batches(fn, single, fail_fast)
+        from . import _interpreters
+
         return _interpreters.BatchRunner(self, fn, single, fail_fast)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False, timeout: float | None = None) -> bool:  # type: ignore[override]

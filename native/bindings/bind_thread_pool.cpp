@@ -139,6 +139,40 @@ PyObject* refuse_function(PyObject* value) {
                         Py_TYPE(value)->tp_name, value);
 }
 
+// Queues a call for a thread of this pool.
+PyObject* submit_here(PoolObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+    PoolShared& shared = *self->shared;
+    FutureObject* future = new_future();
+    if (future == nullptr) return nullptr;
+    future->state.mark_as_call();
+    // While it is queued or runs the pool keeps it: no garbage. It is tracked when it ends, if it must be.
+    PyObject_GC_UnTrack(as_object(future));
+    if (!fill_call(future, args, count, names)) {
+        Py_DECREF(as_object(future));
+        return nullptr;
+    }
+    if (shared.threads == nullptr) {  // inline
+        if (shared.closed.load(std::memory_order_acquire)) {
+            Py_DECREF(as_object(future));
+            return refuse_submit(shared, ThreadPool::SubmitResult::closed);
+        }
+        future->state.claim();
+        run_claimed(future);
+        return as_object(future);
+    }
+    future->call.pool = as_pool(Py_NewRef(reinterpret_cast<PyObject*>(self)));
+    if (is_loop_of(shared)) future->task.mark_wanted();
+    Py_INCREF(as_object(future));  // the queue's
+    shared.active.fetch_add(1, std::memory_order_relaxed);
+    const ThreadPool::SubmitResult submitted = shared.threads->submit(future->task);
+    if (submitted == ThreadPool::SubmitResult::queued) return as_object(future);
+    shared.active.fetch_sub(1, std::memory_order_relaxed);
+    drop_call(future);
+    Py_DECREF(as_object(future));
+    Py_DECREF(as_object(future));
+    return refuse_submit(shared, submitted);
+}
+
 PyObject* submit(PyObject* object, PyObject* const* args, Py_ssize_t count, PyObject* names) {
     PoolObject* self = as_pool(object);
     if (count < 1) {
@@ -159,35 +193,22 @@ PyObject* submit(PyObject* object, PyObject* const* args, Py_ssize_t count, PyOb
         return method ? PyObject_Vectorcall(method.get(), args, static_cast<std::size_t>(count), names) : nullptr;
     }
     if (shared.isolated != nullptr) return submit_isolated(self, args, count, names);
-    FutureObject* future = new_future();
-    if (future == nullptr) return nullptr;
-    future->state.mark_as_call();
-    // While it is queued or runs the pool keeps it: no garbage. It is tracked when it ends, if it must be.
-    PyObject_GC_UnTrack(as_object(future));
-    if (!fill_call(future, args, count, names)) {
-        Py_DECREF(as_object(future));
-        return nullptr;
+    if (shared.delegated) {
+        const PyRef method = PyRef::steal(PyObject_GetAttrString(object, "_submit_delegated"));
+        return method ? PyObject_Vectorcall(method.get(), args, static_cast<std::size_t>(count), names) : nullptr;
     }
-    if (shared.threads == nullptr) {  // inline
-        if (shared.closed.load(std::memory_order_acquire)) {
-            Py_DECREF(as_object(future));
-            return refuse_submit(shared, ThreadPool::SubmitResult::closed);
-        }
-        future->state.claim();
-        run_claimed(future);
-        return as_object(future);
-    }
-    future->call.pool = as_pool(Py_NewRef(object));
-    if (is_loop_of(shared)) future->task.mark_wanted();
-    Py_INCREF(as_object(future));  // the queue's
-    shared.active.fetch_add(1, std::memory_order_relaxed);
-    const ThreadPool::SubmitResult submitted = shared.threads->submit(future->task);
-    if (submitted == ThreadPool::SubmitResult::queued) return as_object(future);
-    shared.active.fetch_sub(1, std::memory_order_relaxed);
-    drop_call(future);
-    Py_DECREF(as_object(future));
-    Py_DECREF(as_object(future));
-    return refuse_submit(shared, submitted);
+    return submit_here(self, args, count, names);
+}
+
+// `_submit_thread(fn, *args)`: the call runs on a thread of this pool, also where `submit` is delegated.
+PyObject* submit_thread(PyObject* object, PyObject* const* args, Py_ssize_t count) {
+    return submit_here(as_pool(object), args, count, nullptr);
+}
+
+// `_delegate()`: from now on `submit` calls `_submit_delegated`. Called once, before the pool is used.
+PyObject* delegate(PyObject* object, PyObject* /*unused*/) {
+    as_pool(object)->shared->delegated = true;
+    Py_RETURN_NONE;
 }
 
 // `_refuse(by)`: no more submits, but for what the pool's own maps hand on. The first reason is kept.
@@ -299,6 +320,8 @@ PyMethodDef methods[] = {
      "Raises PoolClosed after shutdown, TypeError for what cannot be called, BrokenPool after an initializer has\n"
      "failed. Any thread."},
     {"_open", open, METH_VARARGS, nullptr},
+    {"_delegate", delegate, METH_NOARGS, nullptr},
+    {"_submit_thread", as_method(submit_thread), METH_FASTCALL, nullptr},
     {"_close", close, METH_O, nullptr},
     {"_refuse", refuse, METH_O, nullptr},
     {"_cancel_queued", cancel_queued, METH_NOARGS, nullptr},

@@ -266,6 +266,11 @@ void MapRun::settle_batch(const std::vector<std::uint64_t>& indexes, PyObject* o
 
 void MapRun::run_item(std::uint64_t index) {
     PyObject* item = object_in(slot(index).exchange(0, std::memory_order_acq_rel));
+    if (batch_) {  // a worker that helps
+        const PyRef items = PyRef::steal(Py_BuildValue("[N]", item));
+        const PyRef outcome = PyRef::steal(items ? PyObject_CallOneArg(function_, items.get()) : nullptr);
+        return settle_batch({index}, outcome.get());
+    }
     PyObject* result = nullptr;
     if (single_) {
         PyObject* stack[2] = {nullptr, item};

@@ -31,6 +31,7 @@ struct PoolShared {
     std::atomic<std::int64_t> active{0};  // calls queued or running
     std::string prefix;
     bool daemon = false;
+    bool delegated = false;  // `submit` is for the Python class to carry out: `_submit_delegated`
     PyInterpreterState* interpreter = nullptr;
     std::atomic<bool> closed{false};         // no more submits
     std::atomic<bool> broken{false};         // an initializer failed

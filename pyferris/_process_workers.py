@@ -1,0 +1,188 @@
+"""Pools of worker processes: each thread of the native pool feeds one, sends it a call and waits for its answer."""
+
+from __future__ import annotations
+
+import os
+import threading
+import types
+import weakref
+from typing import TYPE_CHECKING, Any, cast
+
+from . import _blame, _environment, _native, _runtime, _shipping, _wire
+from ._process_main import CALL, EACH, INITIALIZE
+from ._worker_process import Job, WorkerProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .future import SafeFuture
+    from .thread_pool import SafeThreadPool
+
+__all__ = ["ProcessWorkers", "open_pool"]
+
+
+class ProcessWorkers:
+    """The processes of one pool."""
+
+    def __init__(
+        self, name: str, initializer: Callable[..., object] | None = None, initargs: tuple[Any, ...] = ()
+    ) -> None:
+        self._name = name
+        self._environment = _environment.capture()
+        try:
+            self._directory = os.getcwd()
+        except OSError:  # it is gone
+            self._directory = os.sep
+        self._first: Job | None = None
+        if initializer is not None:
+            self._first = _job(INITIALIZE, initializer, (initargs, {}), "the initargs")
+        self._by_thread: dict[int, WorkerProcess] = {}  # each thread sees to its own
+        self._owner = os.getpid()
+
+    def submit(
+        self, pool: SafeThreadPool, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> SafeFuture[Any]:
+        """Queue a call. Raises ``TypeError`` that names what cannot be copied. Any thread."""
+        return pool._submit_thread(self._call, _job(CALL, fn, (args, kwargs)))
+
+    def batches(self, fn: Callable[..., Any], single: bool, fail_fast: bool) -> Callable[[list[Any]], Any]:
+        """What a map calls for the items of each run, on the pool's threads; see ``start_map``."""
+        blob, name, output = ship(fn), _blame.name(fn), _native.current_output()
+
+        def run(items: list[Any]) -> tuple[list[Any], dict[int, BaseException] | None, int]:
+            refused: dict[int, BaseException] = {}
+            sent = items
+            try:
+                arguments = dumps((items, single, fail_fast), f"an item for {name}")
+            except Exception:
+                refused = {place: error for place, item in enumerate(items) if (error := _refusal(item, name))}
+                sent = [item for place, item in enumerate(items) if place not in refused]
+                arguments = dumps((sent, single, fail_fast), f"an item for {name}")
+            if not sent:
+                return [None] * len(items), refused, 0
+            data, errors, took = _wire.loads(self._run(Job(EACH, blob, name, arguments, output)))
+            results: list[Any] = _wire.loads(data)
+            results += [None] * (len(sent) - len(results))
+            failures = {place: _wire.loads_error(error) for place, error in (errors or {}).items()}
+            if refused:
+                results, failures = _merged(results, failures, refused)
+            return results, failures or None, took
+
+        return run
+
+    def begin(self) -> None:
+        """Start the process of this thread and have it run the initializer. Raises what that raised."""
+        self._process().begin()
+
+    def _call(self, job: Job) -> Any:
+        """The call of one job, on a thread of the pool."""
+        return _wire.loads(self._run(job))
+
+    def _run(self, job: Job) -> bytes:
+        """The answer to a job, by this thread's process."""
+        process = self._process()
+        if not process.busy:
+            return process.run(job)
+        other = self._make()  # what a call prints has led to another call
+        try:
+            return other.run(job)
+        finally:
+            other.end()
+
+    def _process(self) -> WorkerProcess:
+        if self._owner != os.getpid():  # forked: none of them is this process's
+            self._owner = os.getpid()
+            self._by_thread.clear()
+        ident = threading.get_ident()
+        found = self._by_thread.get(ident)
+        if found is None:
+            found = made = self._by_thread[ident] = self._make()
+
+            def end() -> None:
+                self._by_thread.pop(ident, None)
+                made.end()
+
+            cast("_runtime.WorkerThread", threading.current_thread()).at_end.append(end)
+        return found
+
+    def _make(self) -> WorkerProcess:
+        return WorkerProcess(self._name, self._environment, self._directory, self._first)
+
+
+def open_pool(
+    pool: SafeThreadPool, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]
+) -> ProcessWorkers:
+    """Make ``pool`` one of processes. Raises ``TypeError`` where the initializer cannot be shipped."""
+    name = str(pool._thread_name_prefix)
+    processes = ProcessWorkers(name, initializer, initargs)
+    first = None if initializer is None else processes.begin
+    pool._open(pool._max_workers, name, first, (), False, pool._daemon, threading.stack_size())
+    pool._delegate()
+    return processes
+
+
+# --- what is sent
+
+
+_shipments: weakref.WeakKeyDictionary[types.FunctionType, Any] = weakref.WeakKeyDictionary()
+
+
+def ship(fn: Callable[..., Any]) -> bytes:
+    """The current bytes of a function; those of before where nothing has changed that it reaches."""
+    shipment: Any = None
+    if type(fn) is types.FunctionType:
+        shipment = _shipments.get(fn)
+    if shipment is None or shipment.checks is None or not _shipping.still_valid(shipment.checks):
+        with _RefusingHandles():
+            shipment = _shipping.ship(fn)
+        if type(fn) is types.FunctionType:
+            _shipments[fn] = shipment
+    blob: bytes = shipment.blob
+    return blob
+
+
+def dumps(value: object, what: str) -> bytes:
+    with _RefusingHandles():
+        return _wire.dumps(value, what)
+
+
+class _RefusingHandles:
+    """Meanwhile, on this thread, shared containers say that another process cannot have them."""
+
+    def __enter__(self) -> None:
+        self._before = _native.refuse_handles(True)
+
+    def __exit__(self, *_: object) -> None:
+        _native.refuse_handles(self._before)
+
+
+def _job(kind: int, fn: Callable[..., Any], given: Any, what: str | None = None) -> Job:
+    name = _blame.name(fn)
+    arguments = dumps(given, what or f"the arguments of {name}")
+    return Job(kind, ship(fn), name, arguments, _native.current_output())
+
+
+def _refusal(item: Any, name: str) -> BaseException | None:
+    try:
+        dumps(item, f"an item for {name}")
+    except Exception as error:
+        return error
+    return None
+
+
+def _merged(
+    results: list[Any], failures: dict[int, BaseException], refused: dict[int, BaseException]
+) -> tuple[list[Any], dict[int, BaseException]]:
+    """Outcomes of the items that were sent and of those that could not be, in order."""
+    merged: list[Any] = []
+    failed = dict(refused)
+    sent = 0
+    for place in range(len(results) + len(refused)):
+        if place in refused:
+            merged.append(None)
+            continue
+        if sent in failures:
+            failed[place] = failures[sent]
+        merged.append(results[sent])
+        sent += 1
+    return merged, failed
