@@ -188,9 +188,9 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
         """The thread of the loop that coroutine functions run on; 0 where there is none any more."""
         return 0 if self._closed else self._coroutine_runner().ident
 
-    def _refuse_own_wait(self) -> None:
+    def _refuse_own_wait(self, own: bool) -> None:
         """Raise where a worker, or a coroutine of this pool, would wait for itself."""
-        if self._is_worker() or (self._runner is not None and self._runner.ident == threading.get_ident()):
+        if own or (self._runner is not None and self._runner.ident == threading.get_ident()):
             raise RuntimeError(
                 "shutdown(wait=True) called by a worker of this very pool would wait for itself; use wait=False"
             )
@@ -276,6 +276,7 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
         return_exceptions: bool,
         fail_fast: bool = False,
     ) -> MapResult[T]:
+        self._is_worker()  # raises where __init__ was not called
         where, run = self, None
         if self._kind == "interpreter" and not self._closed:
             where, run = self._map_threads(), self._batches
@@ -318,8 +319,9 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
         ``cancel_futures`` cancels what is queued. Returns False if the time ran out, else True. Raises
         ``RuntimeError``, and does nothing, where a worker or a coroutine of this pool would wait for itself.
         """
+        own = self._is_worker()  # raises where __init__ was not called
         if wait:
-            self._refuse_own_wait()
+            self._refuse_own_wait(own)
         by = f"{threading.current_thread().name} called shutdown()"
         with self._runner_lock:
             runner, maps = self._runner, self._maps
@@ -380,7 +382,7 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._refuse_own_wait()
+        self._refuse_own_wait(self._is_worker())
         if isinstance(error, (KeyboardInterrupt, SystemExit, asyncio.CancelledError, CallCancelled)):
             self._abort()
         self.shutdown(wait=False)

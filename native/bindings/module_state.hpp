@@ -54,7 +54,7 @@ struct ModuleState {
     PyObject* sys_namespace = nullptr;     // borrowed
     PyObject* stdout_name = nullptr;
     PyObject* stderr_name = nullptr;
-    PyObject* output = nullptr;            // the last submit's (sys.stdout, sys.stderr); taken out to be looked at
+    PyObject* output = nullptr;  // the last submit's (sys.stdout, sys.stderr); taken out to be looked at
 };
 
 /// This interpreter's state. Attached threads only. Never null after the module was imported.

@@ -102,7 +102,7 @@ def test_a_traceback_that_leads_back_is_printed_whole() -> None:
         print("end")
         """
     printed = run(program)
-    assert printed.startswith("ERROR:pyferris:a call failed and nobody looked at its outcome\nTraceback")
+    assert printed.startswith("ERROR:pyferris:a call failed in fail() and nobody looked at its outcome\nTraceback")
     assert printed.endswith("ZeroDivisionError: division by zero\nend")
     assert printed.count("Traceback") == 1
 

@@ -1,0 +1,27 @@
+// A worker of a ThreadPool, for the pool's own sources.
+#pragma once
+
+#include <uv.h>
+
+#include <memory>
+
+#include "pyferris/thread_pool.hpp"
+
+namespace pyferris {
+
+// How long a worker without work looks before it parks: who awaits one call after another comes with the next after
+// one wake-up of its event loop, 15 to 30 us. Where looking was in vain (nobody comes so soon, or the looking thread
+// keeps the core that the other needs) it is halved each time, down to nothing but a try now and then.
+constexpr std::uint64_t kSpinNs = 40'000;
+
+struct ThreadPool::Worker {
+    std::shared_ptr<ThreadPool> pool;
+    std::unique_ptr<WorkerDriver> driver;
+    NativeParker parker;
+    uv_thread_t thread{};
+    bool searching = false;  // this is the woken one; guarded by the pool's mutex
+    bool given_up = false;   // counted no more; guarded by the pool's mutex
+    bool choosy = false;     // as a helper, runs only what is marked as wanted; likewise
+};
+
+}  // namespace pyferris

@@ -1,0 +1,243 @@
+// What the workers of a ThreadPool do: start, look for tasks, run them, wait inside of one, go.
+#include <algorithm>
+#include <utility>
+
+#include "detail/pool_worker.hpp"
+#include "pyferris/spin.hpp"
+
+namespace pyferris {
+
+namespace {
+
+constexpr std::uint64_t kLeastSpinNs = 2'000;
+constexpr std::uint32_t kTryEvery = 16;
+
+}  // namespace
+
+thread_local ThreadPool::Worker* ThreadPool::current_ = nullptr;
+
+ThreadPool::Worker* ThreadPool::pick_idle() {
+    Worker* worker = nullptr;
+    if (!idle_.empty()) {
+        worker = idle_.back();
+        idle_.pop_back();
+    } else {
+        const auto helper = std::find_if(helpers_.rbegin(), helpers_.rend(),
+                                         [this](const Worker* each) { return !each->choosy || queue_.has_wanted(); });
+        if (helper == helpers_.rend()) return nullptr;
+        worker = *helper;
+        helpers_.erase(std::next(helper).base());
+    }
+    worker->searching = searching_ = true;
+    return worker;
+}
+
+Task* ThreadPool::next_while_waiting(const std::atomic<bool>& done, Deadline deadline, bool choosy) {
+    Worker& self = *current_;
+    Worker* wake = nullptr;
+    Task* task = nullptr;
+    bool start = false;
+    bool late = false;
+    std::unique_lock lock(mutex_);
+    for (;;) {
+        if (std::exchange(self.searching, false)) searching_ = false;
+        if (late || done.load(std::memory_order_relaxed)) break;
+        if (!searching_ && spinning_ + starting_ == 0) {
+            task = queue_.pop_wanted();
+            if (task == nullptr && !choosy) task = queue_.pop_front();
+        }
+        if (task != nullptr) break;
+        self.choosy = choosy;
+        helpers_.push_back(&self);
+        lock.unlock();
+        late = self.parker.park(deadline) == ParkResult::timed_out;
+        lock.lock();
+        if (!late || std::erase(helpers_, &self) != 0) continue;
+        lock.unlock();
+        self.parker.park(kNoDeadline);  // somebody has picked it: the token comes very soon
+        lock.lock();
+    }
+    queued_.store(queue_.size(), std::memory_order_relaxed);
+    if (!queue_.empty() && !searching_ && spinning_ + starting_ == 0) {
+        wake = pick_idle();
+        start = wake == nullptr && live_ < max_workers_;
+        if (start) {
+            ++starting_;
+            ++live_;
+        }
+    }
+    lock.unlock();
+    if (wake != nullptr) wake->parker.unpark();
+    if (start) start_worker();
+    return task;
+}
+
+void ThreadPool::end_waiting(std::atomic<bool>& done, Worker* worker) {
+    const std::shared_ptr<ThreadPool> keep = shared_from_this();
+    const std::lock_guard lock(mutex_);
+    done.store(true, std::memory_order_release);
+    if (std::erase(helpers_, worker) != 0) worker->parker.unpark();
+}
+
+// live_ and starting_ count the worker already; they are taken back where it cannot be started.
+bool ThreadPool::start_worker() {
+    auto worker = std::make_unique<Worker>();
+    worker->pool = shared_from_this();
+    Worker* raw = worker.get();
+    {
+        const std::lock_guard lock(mutex_);
+        worker->driver = factory_(next_index_++);
+        workers_.push_back(raw);
+    }
+    uv_thread_options_t options{};
+    options.flags = stack_size_ != 0 ? UV_THREAD_HAS_STACK_SIZE : UV_THREAD_NO_FLAGS;
+    options.stack_size = stack_size_;
+    if (uv_thread_create_ex(&raw->thread, &options, &ThreadPool::thread_main, raw) == 0) {
+        static_cast<void>(worker.release());  // the thread owns it now
+        return true;
+    }
+    const std::lock_guard lock(mutex_);
+    std::erase(workers_, raw);
+    --starting_;
+    --live_;
+    --next_index_;
+    return false;
+}
+
+// No destructor on the frames above `work`: a thread that the ending interpreter stops is unwound through them, and
+// what the worker holds must then be left alone.
+void ThreadPool::thread_main(void* worker) {
+    current_ = static_cast<Worker*>(worker);
+    ThreadPool* pool = current_->pool.get();
+    pool->work(*current_);
+    pool->retire(std::exchange(current_, nullptr));
+}
+
+void ThreadPool::work(Worker& self) {
+    WorkerDriver& driver = *self.driver;
+    const bool started = driver.start();
+    {
+        const std::lock_guard lock(mutex_);
+        --starting_;
+    }
+    if (!started) return;
+    while (Task* task = next(self)) {
+        if (!driver.attach()) {
+            hand_over(self, *task);
+            break;
+        }
+        do {
+            driver.run(*task);
+            task = try_next(self);
+            if (task != nullptr) driver.between();
+        } while (task != nullptr);
+        driver.detach();
+    }
+    driver.stop();
+}
+
+void ThreadPool::retire(Worker* self) {
+    const std::shared_ptr<ThreadPool> keep = std::move(self->pool);
+    self->driver.reset();
+    const std::lock_guard lock(mutex_);
+    std::erase(workers_, self);
+    std::erase(idle_, self);
+    if (std::exchange(self->searching, false)) searching_ = false;
+    gone_.emplace_back(self);
+    if (!self->given_up) one_less();
+}
+
+// The mutex is held.
+void ThreadPool::one_less() {
+    if (--live_ != 0) return;
+    while (WaitQueue::Node* joiner = joiners_.take_one()) joiner->parker.unpark();
+}
+
+// The task goes back to the front, and a new worker comes for it. Where none can be started and no other is left, the
+// task stays queued until the next submit starts one.
+void ThreadPool::hand_over(Worker& self, Task& task) {
+    {
+        const std::lock_guard lock(mutex_);
+        queue_.push_front(task);
+        queued_.store(queue_.size(), std::memory_order_relaxed);
+        std::erase(workers_, &self);
+        self.given_up = true;  // the new one is counted in its place
+        ++starting_;
+    }
+    if (!start_worker()) {
+        const std::lock_guard lock(mutex_);
+        if (live_ == 0) {
+            while (WaitQueue::Node* joiner = joiners_.take_one()) joiner->parker.unpark();
+        }
+    }
+}
+
+bool ThreadPool::give_up(const WorkerDriver& driver) {
+    bool start = false;
+    {
+        const std::lock_guard lock(mutex_);
+        const auto found = std::find_if(workers_.begin(), workers_.end(),
+                                        [&](const Worker* worker) { return worker->driver.get() == &driver; });
+        if (found == workers_.end()) return false;
+        (*found)->given_up = true;
+        workers_.erase(found);
+        start = !queue_.empty();
+        if (start) {
+            ++starting_;
+        } else {
+            one_less();
+        }
+    }
+    if (start) start_worker();
+    return true;
+}
+
+Task* ThreadPool::next(Worker& self) {
+    Worker* wake = nullptr;
+    Task* task = nullptr;
+    bool spin = true;
+    std::unique_lock lock(mutex_);
+    for (;;) {
+        if (std::exchange(self.searching, false)) searching_ = false;
+        if (self.given_up) return nullptr;
+        task = queue_.pop_front();
+        if (task != nullptr || closed_) break;
+        if (spin && spinning_ == 0 && (spin_ns_ >= kLeastSpinNs || ++not_spun_ % kTryEvery == 0)) {
+            spin = false;
+            ++spinning_;  // one that looks is enough
+            const std::uint64_t longest = spin_ns_ >= kLeastSpinNs ? spin_ns_ : kSpinNs;
+            lock.unlock();
+            const bool found = spin_until([this] { return queued_.load(std::memory_order_relaxed) != 0; }, longest);
+            lock.lock();
+            --spinning_;
+            spin_ns_ = found ? kSpinNs : spin_ns_ / 2;
+            continue;
+        }
+        idle_.push_back(&self);
+        lock.unlock();
+        self.parker.park(kNoDeadline);
+        lock.lock();
+    }
+    queued_.store(queue_.size(), std::memory_order_relaxed);
+    if (!queue_.empty() && !searching_ && spinning_ == 0) wake = pick_idle();
+    lock.unlock();
+    if (wake != nullptr) wake->parker.unpark();
+    return task;
+}
+
+Task* ThreadPool::try_next(const Worker& self) {
+    Worker* wake = nullptr;
+    Task* task = nullptr;
+    {
+        const std::lock_guard lock(mutex_);
+        if (self.given_up) return nullptr;
+        task = queue_.pop_front();
+        if (task == nullptr) return nullptr;
+        queued_.store(queue_.size(), std::memory_order_relaxed);
+        if (!queue_.empty() && !searching_ && spinning_ == 0) wake = pick_idle();
+    }
+    if (wake != nullptr) wake->parker.unpark();
+    return task;
+}
+
+}  // namespace pyferris
