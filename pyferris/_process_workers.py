@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import types
 import weakref
@@ -47,7 +48,7 @@ class ProcessWorkers:
 
     def batches(self, fn: Callable[..., Any], single: bool, fail_fast: bool) -> Callable[[list[Any]], Any]:
         """What a map calls for the items of each run, on the pool's threads; see ``start_map``."""
-        blob, name, output = ship(fn), _blame.name(fn), _native.current_output()
+        blob, name, output = ship(fn), _blame.name(fn), (sys.stdout, sys.stderr)
 
         def run(items: list[Any]) -> tuple[list[Any], dict[int, BaseException] | None, int]:
             refused: dict[int, BaseException] = {}
@@ -159,7 +160,7 @@ class _RefusingHandles:
 def _job(kind: int, fn: Callable[..., Any], given: Any, what: str | None = None) -> Job:
     name = _blame.name(fn)
     arguments = dumps(given, what or f"the arguments of {name}")
-    return Job(kind, ship(fn), name, arguments, _native.current_output())
+    return Job(kind, ship(fn), name, arguments, (sys.stdout, sys.stderr))
 
 
 def _refusal(item: Any, name: str) -> BaseException | None:

@@ -206,4 +206,4 @@ def test_other_wrong_arguments(pool: SafeThreadPool) -> None:
 
 def test_wrong_isolation() -> None:
     with pytest.raises(ValueError, match="isolation"):
-        safe_thread_decorator(isolation="process")(scale)(1)  # type: ignore[arg-type]
+        safe_thread_decorator(isolation="processes")(scale)(1)  # type: ignore[arg-type]

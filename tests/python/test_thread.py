@@ -119,7 +119,7 @@ def test_inline_runs_in_the_caller():
     thread.join()
     assert not thread.is_alive()
     with pytest.raises(ValueError, match="'inline'"):
-        SafeThread(isolation="interpreter")
+        SafeThread(isolation="interpreters")  # type: ignore[arg-type]
 
 
 def test_an_inline_one_has_an_ident_and_stops():
