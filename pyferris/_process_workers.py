@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from . import _blame, _environment, _native, _runtime, _shipping, _wire
 from ._process_main import CALL, EACH, INITIALIZE
-from ._worker_process import Job, WorkerProcess
+from ._worker_process import Job, WorkerProcess, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,6 +114,7 @@ def open_pool(
     pool: SafeThreadPool, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]
 ) -> ProcessWorkers:
     """Make ``pool`` one of processes. Raises ``TypeError`` where the initializer cannot be shipped."""
+    prepare()
     name = str(pool._thread_name_prefix)
     processes = ProcessWorkers(name, initializer, initargs)
     first = None if initializer is None else processes.begin

@@ -247,7 +247,7 @@ while not future.running():
 print(pid)
 """
     )
-    pid = int(output.split()[-1])
+    pid = int(next(line for line in output.split() if line.isdigit()))
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 
