@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import types
 import weakref
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from . import _blame, _environment, _native, _runtime, _shipping, _wire
 from ._process_main import CALL, EACH, INITIALIZE
-from ._worker_process import Job, WorkerProcess
+from ._worker_process import Job, WorkerProcess, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +48,7 @@ class ProcessWorkers:
 
     def batches(self, fn: Callable[..., Any], single: bool, fail_fast: bool) -> Callable[[list[Any]], Any]:
         """What a map calls for the items of each run, on the pool's threads; see ``start_map``."""
-        blob, name, output = ship(fn), _blame.name(fn), _native.current_output()
+        blob, name, output = ship(fn), _blame.name(fn), (sys.stdout, sys.stderr)
 
         def run(items: list[Any]) -> tuple[list[Any], dict[int, BaseException] | None, int]:
             refused: dict[int, BaseException] = {}
@@ -113,6 +114,7 @@ def open_pool(
     pool: SafeThreadPool, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]
 ) -> ProcessWorkers:
     """Make ``pool`` one of processes. Raises ``TypeError`` where the initializer cannot be shipped."""
+    prepare()
     name = str(pool._thread_name_prefix)
     processes = ProcessWorkers(name, initializer, initargs)
     first = None if initializer is None else processes.begin
@@ -159,7 +161,7 @@ class _RefusingHandles:
 def _job(kind: int, fn: Callable[..., Any], given: Any, what: str | None = None) -> Job:
     name = _blame.name(fn)
     arguments = dumps(given, what or f"the arguments of {name}")
-    return Job(kind, ship(fn), name, arguments, _native.current_output())
+    return Job(kind, ship(fn), name, arguments, (sys.stdout, sys.stderr))
 
 
 def _refusal(item: Any, name: str) -> BaseException | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import importlib
 import marshal
 import os
 import select
@@ -30,6 +31,12 @@ LAST_WORDS = 5.0  # seconds that a process has to end by itself when it is not n
 
 _processes: weakref.WeakSet[WorkerProcess] = weakref.WeakSet()  # those that may run
 _exiting = False
+
+
+def prepare() -> None:
+    """Import what starts processes: at the interpreter's exit, when queued calls still run, that is too late."""
+    importlib.import_module("multiprocessing.connection")
+    importlib.import_module("loky.backend.process")
 
 
 class Job:
