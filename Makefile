@@ -50,7 +50,7 @@ define install_requirements
 endef
 
 $(STAMPS)/base: $(STAMPS)/venv pyproject.toml scripts/requirements.py
-	$(call install_requirements,build progress)
+	$(call install_requirements,build run progress)
 
 $(STAMPS)/test: $(STAMPS)/base
 	$(call install_requirements,test)

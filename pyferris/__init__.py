@@ -5,10 +5,9 @@ All names live in ``pyferris.safe_thread``; this package gives the same ones whe
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ._version import __version__
 
+TYPE_CHECKING = False  # typing is not imported in a worker interpreter
 if TYPE_CHECKING:
     from .safe_thread import (
         BrokenPool,

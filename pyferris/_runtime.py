@@ -12,6 +12,7 @@ import inspect
 import logging
 import os
 import queue
+import sys
 import threading
 import types
 import weakref
@@ -107,12 +108,8 @@ def worker_started(name: str, daemon: bool) -> WorkerThread:
     thread = WorkerThread(name, daemon)
     trace, profile = threading.gettrace(), threading.getprofile()
     if trace is not None:
-        import sys
-
         sys.settrace(trace)
     if profile is not None:
-        import sys
-
         sys.setprofile(profile)
     return thread
 
@@ -144,17 +141,29 @@ def reactor_wake(reference: weakref.ref[asyncio.AbstractEventLoop]) -> bool:
     return True
 
 
-_at_exit: list[Callable[[], None]] = [_native.drain_pools]
+_at_exit: list[Callable[[], object]] = [_native.drain_pools]
+_stuck = False  # an interpreter runs on that could not be stopped
 
 
-def before_drain(function: Callable[[], None]) -> None:
+def before_drain(function: Callable[[], object]) -> None:
     """Have ``function`` called at exit before the pools are drained."""
     _at_exit.insert(0, function)
 
 
 def _drain() -> None:
+    global _stuck
     for function in _at_exit:
-        function()
+        _stuck = function() is False or _stuck
+
+
+def _leave_if_stuck() -> None:
+    """Registered first, so that it runs last: CPython aborts when it ends while another interpreter runs."""
+    if not _stuck:
+        return
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(1 if getattr(sys, "last_value", None) is not None else 0)
 
 
 _in_child: list[Callable[[], None]] = [_native.after_fork_in_child]
@@ -182,7 +191,6 @@ def _install() -> None:
         safe_future=SafeFuture,
         pool_closed=errors.PoolClosed,
         broken_pool=errors.BrokenPool,
-        call_cancelled=errors.CallCancelled,
         shut_down=errors.ShutDown,
         queue_empty=queue.Empty,
         queue_full=queue.Full,
@@ -205,6 +213,7 @@ def _install() -> None:
     )
     if os.environ.get("PYFERRIS_LOOP_BRIDGE") == "reactor":
         _native.force_reactor(True)
+    atexit.register(_leave_if_stuck)
     try:
         threading._register_atexit(_drain)  # type: ignore[attr-defined]
     except (AttributeError, RuntimeError):  # not there, or the interpreter is ending already

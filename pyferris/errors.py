@@ -3,6 +3,8 @@
 import concurrent.futures.thread
 import sys
 
+from ._native import CallCancelled
+
 __all__ = ["BrokenPool", "CallCancelled", "PoolClosed", "PyferrisError", "ShutDown"]
 
 
@@ -16,13 +18,6 @@ class PoolClosed(PyferrisError, RuntimeError):
 
 class BrokenPool(PyferrisError, concurrent.futures.thread.BrokenThreadPool):
     """A pool cannot run calls any more, or a call was lost with its worker."""
-
-
-class CallCancelled(BaseException):
-    """Raised inside a call that was asked to stop; its future ends cancelled.
-
-    A ``BaseException``, so that ``except Exception`` in the call does not eat it.
-    """
 
 
 if sys.version_info >= (3, 13):

@@ -3,32 +3,49 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Literal
 
 __all__ = ["Isolation", "MapIsolation", "resolve_isolation"]
 
-Isolation = Literal["none", "inline"]
-MapIsolation = Literal["none", "inline", "auto"]
+Isolation = Literal["none", "interpreter", "process", "isolated", "inline"]
+MapIsolation = Literal["none", "interpreter", "process", "isolated", "inline", "auto"]
 
 VARIABLE = "PYFERRIS_ISOLATION"
-_VALUES = ("none", "inline")
+_VALUES = ("none", "interpreter", "process", "isolated", "inline")
 _MAP_VALUES = (*_VALUES, "auto")
+_OVERRIDES = ("none", "inline")
+
+HAS_INTERPRETERS = sys.version_info >= (3, 12)
+"""Whether this Python can make interpreters with a GIL of their own."""
 
 
 def resolve_isolation(value: str | None, *, for_map: bool = False) -> str:
-    """Return ``"none"`` or ``"inline"``: what ``value`` means in this process.
+    """Return what ``value`` means in this process: ``"none"``, ``"interpreter"``, ``"process"``, ``"inline"``, or
+    ``"auto"``, for maps only.
 
-    ``None`` is ``"none"``; ``"auto"``, for maps only, is threads. The environment's ``PYFERRIS_ISOLATION`` overrides
-    what the code says. Raises ``ValueError`` that lists the values.
+    ``None`` is ``"none"``; ``"isolated"`` is ``"interpreter"`` where this Python can, else ``"process"``. The
+    environment's ``PYFERRIS_ISOLATION`` overrides what the code says. Raises ``ValueError`` that lists the values, and
+    ``RuntimeError`` for ``"interpreter"`` where this Python cannot.
     """
     allowed = _MAP_VALUES if for_map else _VALUES
     if value is not None and value not in allowed:
         raise ValueError(f"isolation must be one of {', '.join(map(repr, allowed))} or None, not {value!r}")
     override = os.environ.get(VARIABLE)
     if override:
-        if override not in _VALUES:
+        if override not in _OVERRIDES:
             raise ValueError(
-                f"the environment's {VARIABLE} must be one of {', '.join(map(repr, _VALUES))}, not {override!r}"
+                f"the environment's {VARIABLE} must be one of {', '.join(map(repr, _OVERRIDES))}, not {override!r}"
             )
         return override
-    return "inline" if value == "inline" else "none"
+    if value is None:
+        return "none"
+    if value == "isolated":
+        return "interpreter" if HAS_INTERPRETERS else "process"
+    if value == "interpreter" and not HAS_INTERPRETERS:
+        version = ".".join(map(str, sys.version_info[:2]))
+        raise RuntimeError(
+            f"isolation='interpreter' needs Python 3.12 or later, this is {version}; use isolation='process', or "
+            "'isolated' for the best that there is"
+        )
+    return value

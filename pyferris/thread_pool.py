@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import functools
 import itertools
-import os
 import sys
 import threading
+import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, ParamSpec, Self, TypeVar, overload
 
 from . import _native, _runtime
+from ._cores import usable_cores
 from ._coroutines import CoroutineRunner
+from ._worker_calls import await_item, run_coroutine
 from .errors import CallCancelled, PoolClosed
 from .future import SafeFuture
 from .isolation import Isolation, resolve_isolation
@@ -29,6 +32,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _names = itertools.count().__next__
+
+
+def time_left(timeout: float | None) -> Callable[[], float | None]:
+    """A function that says how much of ``timeout`` seconds from now is left."""
+    if timeout is None:
+        return lambda: None
+    end = time.monotonic() + timeout
+    return lambda: max(0.0, end - time.monotonic())
 
 
 class WorkQueue:
@@ -48,14 +59,18 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
     in, first out, each in a copy of the submitter's contextvars. All methods may be called from any thread.
 
     Parameters: ``max_workers``, an int of 1 or more (default: as the standard library's); ``thread_name_prefix``;
-    ``initializer`` and ``initargs``, called in each worker before its first call; ``isolation``, ``"none"`` or
-    ``"inline"`` (the submitter runs each call at once); ``daemon=True``: the interpreter's exit does not wait for it.
-    Raises ``ValueError`` or ``TypeError`` for others.
+    ``initializer`` and ``initargs``, called in each worker before its first call; ``isolation``: ``"none"`` (threads),
+    ``"inline"`` (the submitter runs each call at once), ``"interpreter"`` or ``"process"`` (CPU-bound Python runs in
+    parallel; functions, arguments and results are copied; as many workers as cores by default), ``"isolated"`` (the
+    best of the two); ``daemon=True``: the interpreter's exit does not wait for it. Raises ``ValueError`` or
+    ``TypeError`` for others.
 
     >>> with SafeThreadPool(2) as pool:
     ...     pool.submit(pow, 2, 10).result()
     1024
     """
+
+    _kind = "none"  # also where __init__ was not called: what is native says so
 
     def __init__(
         self,
@@ -67,8 +82,10 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
         isolation: Isolation | None = "none",
         daemon: bool = False,
     ) -> None:
+        kind = resolve_isolation(isolation)
         if max_workers is None:
-            max_workers = min(32, (os.cpu_count() or 1) + 4)
+            cores = usable_cores()
+            max_workers = cores if kind in ("interpreter", "process") else min(32, cores + 4)
         if isinstance(max_workers, bool) or not isinstance(max_workers, int):
             raise TypeError(f"max_workers must be an int of 1 or more, or None, not {max_workers!r}")
         if max_workers < 1:
@@ -86,12 +103,21 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
         if initializer is not None and not callable(initializer):
             raise TypeError(f"initializer must be a callable, not {initializer!r}")
         initargs = tuple(initargs)
-        self._inline = resolve_isolation(isolation) == "inline"
+        self._kind = kind
+        self._inline = kind == "inline"
         self._max_workers = max_workers
         self._thread_name_prefix = thread_name_prefix or f"SafeThreadPool-{_names()}"
         self._runner: CoroutineRunner | None = None
         self._runner_lock = threading.Lock()
         self._daemon = bool(daemon)
+        self._maps: SafeThreadPool | None = None  # threads that hand a map's runs to the workers
+        if kind == "interpreter":
+            from . import _interpreters
+
+            _interpreters.open_pool(
+                self, max_workers, self._thread_name_prefix, initializer, tuple(initargs), self._daemon
+            )
+            return
         self._open(
             max_workers,
             self._thread_name_prefix,
@@ -116,8 +142,8 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
     def active_tasks(self) -> int:
         """How many calls are queued or running."""
         active = self._active
-        runner = self._runner
-        return active + (0 if runner is None else runner.active)
+        runner, maps = self._runner, self._maps
+        return active + (0 if runner is None else runner.active) + (0 if maps is None else maps._active)
 
     if TYPE_CHECKING:
 
@@ -132,6 +158,8 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
             ...
 
     def _submit_coroutine(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> SafeFuture[Any]:
+        if self._kind == "interpreter":
+            return self.submit(run_coroutine, fn, args, kwargs)
         runner = self._coroutine_runner()
         future = runner.submit(fn, args, kwargs)
         if self._inline and runner.ident != threading.get_ident():
@@ -225,9 +253,25 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
         ...     list(pool.map(abs, [-1, 2, -3]))
         [1, 2, 3]
         """
+        return self._start_map(fn, iterables, timeout, chunksize, buffersize, progress, return_exceptions)
+
+    def _start_map(
+        self,
+        fn: Callable[..., T],
+        iterables: tuple[Iterable[Any], ...],
+        timeout: float | None,
+        chunksize: int,
+        buffersize: int | None,
+        progress: bool,
+        return_exceptions: bool,
+        fail_fast: bool = False,
+    ) -> MapResult[T]:
+        where, run = self, None
+        if self._kind == "interpreter" and not self._closed:
+            where, run = self._map_threads(), self._batches
         return start_map(
             "map",
-            self,
+            where,
             fn,
             iterables,
             timeout=timeout,
@@ -235,7 +279,24 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
             buffersize=buffersize,
             progress=progress,
             return_exceptions=return_exceptions,
+            fail_fast=fail_fast,
+            batches=run,
         )
+
+    def _map_threads(self) -> SafeThreadPool:
+        with self._runner_lock:
+            if self._maps is None:
+                self._maps = SafeThreadPool(
+                    self._max_workers, f"{self._thread_name_prefix}_map", daemon=self._daemon, isolation="none"
+                )
+            return self._maps
+
+    def _batches(self, fn: Callable[..., Any], single: bool, fail_fast: bool) -> Callable[[list[Any]], Any]:
+        from . import _interpreters
+
+        if _runtime.is_coroutine_function(fn):
+            fn = functools.partial(await_item, fn)
+        return _interpreters.BatchRunner(self, fn, single, fail_fast)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False, timeout: float | None = None) -> bool:  # type: ignore[override]
         """Take no more calls; with ``wait``, return when all workers are gone, or after ``timeout`` seconds.
@@ -243,25 +304,54 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
         ``cancel_futures`` cancels what is queued. Returns False if the time ran out, else True. Raises
         ``RuntimeError``, and does nothing, where a worker or a coroutine of this pool would wait for itself.
         """
+        self._is_worker()  # raises where __init__ was not called
         if wait:
             self._refuse_own_wait()
-        self._close(f"{threading.current_thread().name} called shutdown()")
-        if cancel_futures:
-            self._cancel_queued()
+        by = f"{threading.current_thread().name} called shutdown()"
         with self._runner_lock:
-            runner = self._runner
+            maps = self._maps
+        if maps is None:
+            self._close(by)
+        else:
+            self._refuse(by)
+            maps._close(by)
+        if cancel_futures:
+            self._cancel_all_queued()
+        with self._runner_lock:
+            runner = self._runner  # none is made in a closed pool
         if runner is not None:
             runner.close()
         if not wait:
+            if maps is not None:  # their runs come yet
+                threading.Thread(target=self._close_after_maps, args=(by,), daemon=self._daemon).start()
             return True
-        if not self._join(timeout):
+        left = time_left(timeout)
+        if maps is not None:
+            if not maps._join(left()):
+                return False
+            self._close(by)
+        if not self._join(left()):
             return False
-        return runner is None or runner.join(timeout)
+        return runner is None or runner.join(left())
+
+    def _close_after_maps(self, by: str) -> None:
+        if self._maps is not None:
+            self._maps._join(None)
+        self._close(by)
+
+    def _cancel_all_queued(self) -> None:
+        if self._maps is not None:
+            self._maps._cancel_queued()
+        self._cancel_queued()
 
     def _abort(self) -> None:
         """End because the block around the pool was interrupted: cancel what is queued, ask the running to stop."""
-        self._close(f"{threading.current_thread().name} was interrupted in its with block")
-        self._cancel_queued()
+        by = f"{threading.current_thread().name} was interrupted in its with block"
+        self._close(by)
+        self._cancel_all_queued()
+        if self._maps is not None:
+            self._maps._close(by)
+            self._maps._stop_running()
         self._stop_running()
         if self._runner is not None:
             self._runner.cancel_all()

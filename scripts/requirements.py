@@ -1,7 +1,8 @@
 """Print the requirements that pyproject.toml names, one a line: `python scripts/requirements.py build progress`.
 
-`build` stands for what the build back end needs, any other argument for the extra of that name. An extra that names
-another of ours (`pyferris[test]`) brings in its requirements, so that pip is never asked to install pyferris itself.
+`build` stands for what the build back end needs, `run` for what the package does, any other argument for the extra of
+that name. An extra that names another of ours (`pyferris[test]`) brings in its requirements, so that pip is never asked
+to install pyferris itself.
 """
 
 import re
@@ -12,9 +13,11 @@ from typing import Any
 
 
 def requirements(pyproject: dict[str, Any], name: str) -> list[str]:
-    """The requirements of `build` or of one extra, in the order in which they are written."""
+    """The requirements of `build`, of `run` or of one extra, in the order in which they are written."""
     if name == "build":
         listed = pyproject["build-system"]["requires"]
+    elif name == "run":
+        listed = pyproject["project"]["dependencies"]
     else:
         listed = pyproject["project"]["optional-dependencies"][name]
     found: list[str] = []

@@ -203,53 +203,16 @@ int compare_exchange_numbers(NumericArray<T>& numbers, std::size_t index, PyObje
 
 int compare_exchange_objects(ObjectSlots& slots, std::size_t index, PyObject* expected, PyObject* desired) {
     for (;;) {
-        const PyRef current = slots.get(index);
-        const int equal = PyObject_RichCompareBool(current.get(), expected, Py_EQ);
+        const CellRef current = slots.get(index);
+        const PyRef value = decode_cell(current.get());
+        const int equal = value ? PyObject_RichCompareBool(value.get(), expected, Py_EQ) : -1;
         if (equal <= 0) return equal;
-        if (slots.replace_if(index, current.get(), desired)) return 1;
+        const int stored = slots.replace_if(index, current.get(), desired);
+        if (stored != 0) return stored;
     }
 }
 
 }  // namespace
-
-PyRef ObjectSlots::get(std::size_t index) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    PyObject* object = objects_[index];
-    return PyRef::share(object != nullptr ? object : Py_None);
-}
-
-void ObjectSlots::set(std::size_t index, PyObject* value) {
-    PyRef old;
-    const std::lock_guard<std::mutex> lock(mutex_);  // released before `old` is dropped
-    old = PyRef::steal(std::exchange(objects_[index], Py_NewRef(value)));
-}
-
-bool ObjectSlots::replace_if(std::size_t index, PyObject* expected, PyObject* value) {
-    PyRef old;
-    const std::lock_guard<std::mutex> lock(mutex_);
-    PyObject*& slot = objects_[index];
-    if ((slot != nullptr ? slot : Py_None) != expected) return false;
-    old = PyRef::steal(std::exchange(slot, Py_NewRef(value)));
-    return true;
-}
-
-std::vector<PyObject*> ObjectSlots::copy(const ElementRange& range) {
-    std::vector<PyObject*> copies(static_cast<std::size_t>(range.count));
-    const std::lock_guard<std::mutex> lock(mutex_);
-    for (Py_ssize_t i = 0; i < range.count; ++i) {
-        PyObject* object = objects_[range[i]];
-        copies[static_cast<std::size_t>(i)] = Py_NewRef(object != nullptr ? object : Py_None);
-    }
-    return copies;
-}
-
-void ObjectSlots::clear() {
-    for (PyObject*& slot : objects_) {
-        PyRef old;
-        const std::lock_guard<std::mutex> lock(mutex_);
-        old = PyRef::steal(std::exchange(slot, nullptr));
-    }
-}
 
 const char* name_of(ElementType type) {
     switch (type) {
@@ -265,7 +228,7 @@ bool ArrayStorage::fill(PyObject* initial, PyObject* dtype) {
     if (!values) return false;
     if (dtype == Py_None) type_ = type_for(values.get());
     const auto size = static_cast<std::size_t>(PyList_GET_SIZE(values.get()));
-    std::vector<PyObject*> objects;
+    std::vector<Cell> objects;
     try {
         switch (type_) {
             case ElementType::int64: store_.emplace<Ints>(size); break;
@@ -277,12 +240,20 @@ bool ArrayStorage::fill(PyObject* initial, PyObject* dtype) {
         return false;
     }
     size_ = size;
+    if (type_ != ElementType::object) set_shared();
     if (auto* ints = std::get_if<Ints>(&store_)) return fill_numbers(*ints, values.get());
     if (auto* reals = std::get_if<Reals>(&store_)) return fill_numbers(*reals, values.get());
     for (std::size_t i = 0; i < size; ++i) {
-        objects[i] = Py_NewRef(PyList_GET_ITEM(values.get(), static_cast<Py_ssize_t>(i)));
+        objects[i] = Cell(Py_NewRef(PyList_GET_ITEM(values.get(), static_cast<Py_ssize_t>(i))));
     }
-    store_.emplace<ObjectSlots>(std::move(objects));
+    store_.emplace<ObjectSlots>(std::move(objects), *this);
+    return true;
+}
+
+bool ArrayStorage::share() {
+    if (is_shared()) return true;
+    if (!objects()->share()) return false;
+    set_shared();
     return true;
 }
 
@@ -295,7 +266,7 @@ void* ArrayStorage::memory() noexcept {
 PyRef ArrayStorage::get(std::size_t index) {
     if (auto* ints = std::get_if<Ints>(&store_)) return PyRef::steal(box(ints->get(index)));
     if (auto* reals = std::get_if<Reals>(&store_)) return PyRef::steal(box(reals->get(index)));
-    return objects()->get(index);
+    return decode_cell(objects()->get(index));
 }
 
 bool ArrayStorage::set(std::size_t index, PyObject* value) {
@@ -308,7 +279,7 @@ bool ArrayStorage::set(std::size_t index, PyObject* value) {
         if (!read_element(value, &number)) return false;
         reals->set(index, number);
     } else {
-        objects()->set(index, value);
+        return objects()->set(index, value);
     }
     return true;
 }
@@ -317,9 +288,14 @@ PyRef ArrayStorage::add(std::size_t index, PyObject* amount) {
     if (auto* ints = std::get_if<Ints>(&store_)) return add_number(*ints, index, amount);
     if (auto* reals = std::get_if<Reals>(&store_)) return add_number(*reals, index, amount);
     for (;;) {
-        const PyRef current = objects()->get(index);
-        PyRef sum = add_objects(current.get(), amount, index);
-        if (!sum || objects()->replace_if(index, current.get(), sum.get())) return sum;
+        const CellRef current = objects()->get(index);
+        const PyRef value = decode_cell(current.get());
+        if (!value) return {};
+        PyRef sum = add_objects(value.get(), amount, index);
+        if (!sum) return sum;
+        const int stored = objects()->replace_if(index, current.get(), sum.get());
+        if (stored < 0) return {};
+        if (stored > 0) return sum;
     }
 }
 
@@ -334,17 +310,14 @@ PyRef ArrayStorage::to_list(const ElementRange& range) {
     if (auto* reals = std::get_if<Reals>(&store_)) return list_numbers(*reals, range);
     PyRef list = PyRef::steal(PyList_New(range.count));
     if (!list) return list;
-    std::vector<PyObject*> copies;
+    std::vector<Cell> copies;
     try {
         copies = objects()->copy(range);
     } catch (const std::bad_alloc&) {
         PyErr_NoMemory();
         return {};
     }
-    for (Py_ssize_t i = 0; i < range.count; ++i) {
-        PyList_SET_ITEM(list.get(), i, copies[static_cast<std::size_t>(i)]);
-    }
-    return list;
+    return decode_list(std::move(list), copies);
 }
 
 bool ArrayStorage::set_range(const ElementRange& range, PyObject* values) {
@@ -355,7 +328,9 @@ bool ArrayStorage::set_range(const ElementRange& range, PyObject* values) {
         PyErr_NoMemory();
         return false;
     }
-    for (Py_ssize_t i = 0; i < range.count; ++i) objects()->set(range[i], PyList_GET_ITEM(values, i));
+    for (Py_ssize_t i = 0; i < range.count; ++i) {
+        if (!objects()->set(range[i], PyList_GET_ITEM(values, i))) return false;
+    }
     return true;
 }
 

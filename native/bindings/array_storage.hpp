@@ -2,56 +2,26 @@
 //
 // Which of the three is decided once, from the initial values. Numbers are atomics; references are guarded by a mutex,
 // under which they are only counted up and exchanged: making numbers, adding, comparing and dropping happen outside.
+// Numbers can be seen by all interpreters; objects become bytes for that, for good.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
 #include <variant>
-#include <vector>
 
-#include "py_ref.hpp"
+#include "object_slots.hpp"
 #include "pyferris/numeric_array.hpp"
 
 namespace pyferris::python {
-
-/// Some of the elements: as many as `count`, from `start` on, `step` apart. All of them exist.
-struct ElementRange {
-    Py_ssize_t start;
-    Py_ssize_t step;
-    Py_ssize_t count;
-
-    std::size_t operator[](Py_ssize_t i) const noexcept { return static_cast<std::size_t>(start + i * step); }
-};
-
-/// References to objects; null is None. Attached threads.
-class ObjectSlots {
-  public:
-    /// Takes over the references, before anybody else sees them.
-    explicit ObjectSlots(std::vector<PyObject*> objects) noexcept : objects_(std::move(objects)) {}
-
-    PyRef get(std::size_t index);
-    void set(std::size_t index, PyObject* value);
-    /// Stores `value` if `expected` itself is there still. The caller holds a reference to both.
-    bool replace_if(std::size_t index, PyObject* expected, PyObject* value);
-    /// New references to a range of them as of one moment. Throws std::bad_alloc.
-    std::vector<PyObject*> copy(const ElementRange& range);
-    /// Makes all of them None.
-    void clear();
-    /// For the collector: no lock, as no thread is inside a locked part while it runs.
-    const std::vector<PyObject*>& unlocked() const noexcept { return objects_; }
-
-  private:
-    std::mutex mutex_;
-    std::vector<PyObject*> objects_;  // the elements are guarded by mutex_; their number never changes
-};
 
 enum class ElementType : std::uint8_t { int64, float64, object };
 
 const char* name_of(ElementType type);
 
-class ArrayStorage {
+class ArrayStorage final : public SharedState {
   public:
+    ArrayStorage() noexcept : SharedState(SharedKind::array, false) {}
+
     using Ints = NumericArray<std::int64_t>;
     using Reals = NumericArray<double>;
 
@@ -63,6 +33,8 @@ class ArrayStorage {
     std::size_t size() const noexcept { return size_; }
     /// The numbers as plain memory; null for objects.
     void* memory() noexcept;
+    /// Turns objects into bytes, for good.
+    bool share() override;
     /// Null for numbers.
     ObjectSlots* objects() noexcept { return std::get_if<ObjectSlots>(&store_); }
 

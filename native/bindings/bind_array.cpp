@@ -10,21 +10,21 @@ namespace {
 
 struct ArrayObject {
     PyObject_HEAD
-    ArrayStorage storage;
+    std::shared_ptr<ArrayStorage> storage;
     Py_ssize_t shape;  // for buffers: the length and the distance of the elements in bytes; set once
     Py_ssize_t stride;
     PyObject* weakrefs;
 };
 
 ArrayObject* as_array(PyObject* object) { return reinterpret_cast<ArrayObject*>(object); }
-ArrayStorage& storage_of(PyObject* object) { return as_array(object)->storage; }
+ArrayStorage& storage_of(PyObject* object) { return *as_array(object)->storage; }
 Py_ssize_t length(PyObject* object) { return static_cast<Py_ssize_t>(storage_of(object).size()); }
 
 int traverse(PyObject* object, visitproc visit, void* arg) {
     Py_VISIT(Py_TYPE(object));
-    if (ObjectSlots* slots = storage_of(object).objects()) {
-        for (PyObject* element : slots->unlocked()) Py_VISIT(element);
-    }
+    ObjectSlots* slots = storage_of(object).objects();
+    if (slots == nullptr || slots->is_encoded()) return 0;
+    for (const Cell element : slots->unlocked()) Py_VISIT(element.object());
     return 0;
 }
 
@@ -39,10 +39,23 @@ void dealloc(PyObject* object) {
     Py_TRASHCAN_BEGIN(object, dealloc)  // arrays in arrays in arrays: bounds the depth of the stack
         if (as_array(object)->weakrefs != nullptr) PyObject_ClearWeakRefs(object);
     clear(object);
-    as_array(object)->storage.~ArrayStorage();
+    as_array(object)->storage.~shared_ptr();
     type->tp_free(object);
     Py_DECREF(type);
     Py_TRASHCAN_END
+}
+
+PyObject* make_on(PyTypeObject* type, std::shared_ptr<ArrayStorage> storage) {
+    PyObject* object = type->tp_alloc(type, 0);
+    if (object == nullptr) {
+        if (ObjectSlots* slots = storage->objects()) slots->clear();
+        return nullptr;
+    }
+    ArrayObject* self = as_array(object);
+    new (&self->storage) std::shared_ptr<ArrayStorage>(std::move(storage));
+    self->shape = length(object);
+    self->stride = sizeof(std::int64_t);
+    return object;
 }
 
 // The length is fixed, so everything happens here and nothing in `__init__`.
@@ -55,14 +68,14 @@ PyObject* make(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
     }
     const PyRef nothing = PyRef::steal(initial == Py_None ? PyTuple_New(0) : nullptr);
     if (initial == Py_None && !nothing) return nullptr;
-    PyRef object = PyRef::steal(type->tp_alloc(type, 0));
-    if (!object) return nullptr;
-    ArrayObject* self = as_array(object.get());
-    new (&self->storage) ArrayStorage();
-    if (!self->storage.fill(nothing ? nothing.get() : initial, dtype)) return nullptr;
-    self->shape = length(object.get());
-    self->stride = sizeof(std::int64_t);
-    return object.release();
+    std::shared_ptr<ArrayStorage> storage;
+    try {
+        storage = std::make_shared<ArrayStorage>();
+    } catch (const std::bad_alloc&) {
+        return PyErr_NoMemory();
+    }
+    if (!storage->fill(nothing ? nothing.get() : initial, dtype)) return nullptr;
+    return make_on(type, std::move(storage));
 }
 
 bool raise_out_of_range(PyObject* object, PyObject* index) {
@@ -193,23 +206,20 @@ PyObject* iterate(PyObject* object) {
 
 PyObject* repr(PyObject* object) {
     const char* name = short_name(Py_TYPE(object));
-    const int entered = Py_ReprEnter(object);
-    if (entered != 0) return entered > 0 ? PyUnicode_FromFormat("%s([...])", name) : nullptr;
+    const Visit visit(storage_of(object), Visit::Purpose::show);
+    if (visit.is_nested()) return PyUnicode_FromFormat("%s([...])", name);
     const PyRef list = storage_of(object).to_list(all_of(object));
-    PyObject* text =
-        list ? PyUnicode_FromFormat("%s(%R, dtype='%s')", name, list.get(), name_of(storage_of(object).type()))
-             : nullptr;
-    Py_ReprLeave(object);
-    return text;
+    if (!list) return nullptr;
+    return PyUnicode_FromFormat("%s(%R, dtype='%s')", name, list.get(), name_of(storage_of(object).type()));
 }
 
-PyObject* reduce(PyObject* self, PyObject* /*unused*/) { return refuse_pickling(self, "pass its to_list() instead"); }
+PyObject* reduce(PyObject* self, PyObject* /*unused*/) { return reduce_to_handle(self, as_array(self)->storage); }
 
 // The memory lives as long as the array, and the view holds the array: nothing to do when a view goes.
 int get_buffer(PyObject* object, Py_buffer* view, int flags) {
     ArrayObject* self = as_array(object);
     view->obj = nullptr;
-    view->buf = self->storage.memory();
+    view->buf = self->storage->memory();
     if (view->buf == nullptr) {
         PyErr_SetString(PyExc_BufferError,
                         "a SafeArray of objects has no buffer (dtype 'int64' and 'float64' have): use to_list()");
@@ -217,7 +227,7 @@ int get_buffer(PyObject* object, Py_buffer* view, int flags) {
     }
     static char int64_format[] = "q";
     static char float64_format[] = "d";
-    char* format = self->storage.type() == ElementType::int64 ? int64_format : float64_format;
+    char* format = self->storage->type() == ElementType::int64 ? int64_format : float64_format;
     view->obj = Py_NewRef(object);
     view->len = self->shape * self->stride;
     view->itemsize = self->stride;
@@ -243,6 +253,8 @@ constexpr const char* kDoc =
     "slice, one after the other. Iteration goes over what was there when it began.\n\n"
     "Arrays of numbers are writable buffers: `numpy.asarray(a)` and `memoryview(a)` share their memory. Writing there\n"
     "is not atomic as the methods are. Two arrays are equal only if they are the same: compare `to_list()`.\n\n"
+    "Pickled, it is a handle: the same array in other interpreters of the process. Objects are pickled themselves\n"
+    "then, for good: each `get` gives a new one, equal to what was set.\n\n"
     ">>> from pyferris.safe_thread import SafeArray\n"
     ">>> a = SafeArray([1, 2, 3])\n"
     ">>> a.add(-1, 10), a\n"
@@ -295,7 +307,9 @@ PyMethodDef methods[] = {
      ">>> from pyferris.safe_thread import SafeArray\n"
      ">>> SafeArray('ab').to_list()\n"
      "['a', 'b']\n"},
-    {"__reduce__", reduce, METH_NOARGS, "__reduce__($self, /)\n--\n\nTypeError: an array is shared, not copied."},
+    {"__reduce__", reduce, METH_NOARGS, "__reduce__($self, /)\n--\n\nA handle, for interpreters of this process."},
+    {"__copy__", refuse_copy, METH_NOARGS, "__copy__($self, /)\n--\n\nTypeError: an array is shared, not copied."},
+    {"__deepcopy__", refuse_copy, METH_O, "__deepcopy__($self, memo, /)\n--\n\nAs `__copy__`."},
     {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS,
      "__class_getitem__($cls, item, /)\n--\n\n`SafeArray[T]`, for annotations."},
     {nullptr, nullptr, 0, nullptr},
@@ -338,6 +352,10 @@ PyType_Spec spec = {
 
 }  // namespace
 
-bool register_array(PyObject* module) { return add_type(module, &spec) != nullptr; }
+PyObject* attach_array(PyTypeObject* type, std::shared_ptr<SharedState> state) {
+    return make_on(type, std::static_pointer_cast<ArrayStorage>(std::move(state)));
+}
+
+bool register_array(PyObject* module) { return add_shared_type(module, &spec, SharedKind::array); }
 
 }  // namespace pyferris::python

@@ -8,6 +8,8 @@ namespace pyferris::python {
 
 namespace {
 
+constexpr std::uint64_t kLookForStopNs = 20'000'000;
+
 class Sleeper final : public Continuation, private BlockedWait {
   public:
     Sleeper(Parker& parker, FutureState& state) : Continuation(Kind::stopper), parker_(parker), state_(state) {}
@@ -38,6 +40,15 @@ PyRef asking_call() {
     return call;
 }
 
+// The state of that call: the thread's own may belong to another interpreter, where `call` is null.
+struct Asking {
+    Asking() : call(asking_call()), state(current_state()) {
+        if (state == nullptr && call) state = &as_future(call.get())->state;
+    }
+    const PyRef call;
+    FutureState* state;
+};
+
 PyObject* raise_cancelled() {
     PyErr_SetString(module_state().call_cancelled, "this call was asked to stop");
     return nullptr;
@@ -49,13 +60,13 @@ PyObject* current_future_function(PyObject* /*module*/, PyObject* /*unused*/) {
 }
 
 PyObject* cancel_requested(PyObject* /*module*/, PyObject* /*unused*/) {
-    const PyRef call = asking_call();
-    return PyBool_FromLong(call && as_future(call.get())->state.stop_requested());
+    const Asking asking;
+    return PyBool_FromLong(asking.state != nullptr && asking.state->stop_requested());
 }
 
 PyObject* check_cancelled(PyObject* /*module*/, PyObject* /*unused*/) {
-    const PyRef call = asking_call();
-    if (call && as_future(call.get())->state.stop_requested()) return raise_cancelled();
+    const Asking asking;
+    if (asking.state != nullptr && asking.state->stop_requested()) return raise_cancelled();
     Py_RETURN_NONE;
 }
 
@@ -84,28 +95,47 @@ bool parse_seconds(PyObject* seconds, Deadline* deadline) {
 PyObject* sleep(PyObject* /*module*/, PyObject* seconds) {
     Deadline deadline = kNoDeadline;
     if (!parse_seconds(seconds, &deadline)) return nullptr;
-    const PyRef keep = asking_call();
-    FutureObject* future = as_future(keep.get());
-    if (future != nullptr && is_on_own_loop(future)) {
+    const Asking asking;  // another interpreter's state is kept by the queue's reference
+    if (asking.call && is_on_own_loop(as_future(asking.call.get()))) {
         PyErr_SetString(PyExc_RuntimeError,
                         "sleep() in a coroutine would stop the event loop of its pool: await asyncio.sleep() instead");
         return nullptr;
     }
+    FutureState* state = asking.state;
     const ParkerLease lease;
-    if (future == nullptr) {
+    if (state == nullptr) {
         if (wait_attached(*lease, deadline) == WaitResult::error) return nullptr;
         Py_RETURN_NONE;
     }
-    if (future->state.stop_requested()) return raise_cancelled();
-    Sleeper sleeper(*lease, future->state);
-    if (future->state.add(sleeper) == FutureState::AddResult::already_final) Py_RETURN_NONE;
+    if (state->stop_requested()) return raise_cancelled();
+    Sleeper sleeper(*lease, *state);
+    if (state->add(sleeper) == FutureState::AddResult::already_final) Py_RETURN_NONE;
     WaitResult result = WaitResult::woken;
-    if (!future->state.stop_requested()) result = wait_attached(*lease, deadline);
-    future->state.remove(sleeper);
+    if (!state->stop_requested()) result = wait_attached(*lease, deadline);
+    state->remove(sleeper);
     if (sleeper.woken() && result != WaitResult::woken) consume_token(*lease);
     if (result == WaitResult::error) return nullptr;
-    if (future->state.stop_requested()) return raise_cancelled();
+    if (state->stop_requested()) return raise_cancelled();
     Py_RETURN_NONE;
+}
+
+// `wait_through(future)`: its result. A request to stop the call that this thread runs is passed on to the future's.
+PyObject* wait_through(PyObject* /*module*/, PyObject* object) {
+    if (PyObject_TypeCheck(object, module_state().future_core) == 0) {
+        return PyErr_Format(PyExc_TypeError, "wait_through() takes a future, not %.200s", Py_TYPE(object)->tp_name);
+    }
+    FutureObject* future = as_future(object);
+    bool passed_on = false;
+    for (;;) {
+        const FutureState* mine = current_state();
+        if (!passed_on && mine != nullptr && mine->stop_requested()) {
+            passed_on = true;
+            if (cancel(future) < 0) return nullptr;
+        }
+        const int done = wait_final(future, passed_on ? kNoDeadline : deadline_after(kLookForStopNs));
+        if (done < 0) return nullptr;
+        if (done > 0) return outcome(future, false);
+    }
 }
 
 // `run_as_current(future, fn, /, *args, **kwargs)`: calls `fn` with `future` as this thread's current one.
@@ -125,12 +155,24 @@ PyMethodDef functions[] = {
     {"cancel_requested", cancel_requested, METH_NOARGS, nullptr},
     {"check_cancelled", check_cancelled, METH_NOARGS, nullptr},
     {"sleep", sleep, METH_O, nullptr},
+    {"wait_through", wait_through, METH_O, nullptr},
     {"run_as_current", as_method(run_as_current), METH_FASTCALL | METH_KEYWORDS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
 
 }  // namespace
 
-bool register_call_context(PyObject* module) { return PyModule_AddFunctions(module, functions) == 0; }
+PyDoc_STRVAR(cancelled_doc,
+             "Raised inside a call that was asked to stop; its future ends cancelled.\n\n"
+             "A BaseException, so that `except Exception` in the call does not eat it.");
+
+bool register_call_context(PyObject* module) {
+    PyObject*& type = module_state().call_cancelled;
+    if (type == nullptr) {
+        type = PyErr_NewExceptionWithDoc("pyferris.errors.CallCancelled", cancelled_doc, PyExc_BaseException, nullptr);
+    }
+    return type != nullptr && PyModule_AddObjectRef(module, "CallCancelled", type) == 0 &&
+           PyModule_AddFunctions(module, functions) == 0;
+}
 
 }  // namespace pyferris::python

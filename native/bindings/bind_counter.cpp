@@ -1,10 +1,11 @@
 // SafeCounter: a Counter as a Python object. It refers to no other object, so garbage collection does not see it; its
-// one field is atomic, so no method takes a lock.
+// one field is atomic, so no method takes a lock, and objects of several interpreters can stand on it.
 //
 // Under operators it is its value: each one first makes an int of it. The in-place ones are refused, as `c += 1` could
 // only rebind the name to an int, which no other thread would see.
 #include "module_state.hpp"
 #include "pyferris/counter.hpp"
+#include "shared_state.hpp"
 #include "structmember.h"
 #include "type_support.hpp"
 
@@ -12,29 +13,43 @@ namespace pyferris::python {
 
 namespace {
 
+struct CounterState final : SharedState {
+    CounterState() noexcept : SharedState(SharedKind::counter, true) {}
+    Counter counter;
+};
+
 struct CounterObject {
     PyObject_HEAD
-    Counter counter;
+    std::shared_ptr<CounterState> state;
     PyObject* weakrefs;
 };
 
-Counter& counter_of(PyObject* object) { return reinterpret_cast<CounterObject*>(object)->counter; }
+CounterObject* as_counter(PyObject* object) { return reinterpret_cast<CounterObject*>(object); }
+Counter& counter_of(PyObject* object) { return as_counter(object)->state->counter; }
 
 PyObject* value_of(PyObject* object) { return PyLong_FromLongLong(counter_of(object).get()); }
 
 void dealloc(PyObject* object) {
-    auto* self = reinterpret_cast<CounterObject*>(object);
+    CounterObject* self = as_counter(object);
     PyTypeObject* type = Py_TYPE(object);
     if (self->weakrefs != nullptr) PyObject_ClearWeakRefs(object);
-    self->counter.~Counter();
+    self->state.~shared_ptr();
     type->tp_free(object);
     Py_DECREF(type);
 }
 
-PyObject* make(PyTypeObject* type, PyObject* /*args*/, PyObject* /*kwargs*/) {
+PyObject* make_on(PyTypeObject* type, std::shared_ptr<CounterState> state) {
     PyObject* object = type->tp_alloc(type, 0);
-    if (object != nullptr) new (&counter_of(object)) Counter();
+    if (object != nullptr) new (&as_counter(object)->state) std::shared_ptr<CounterState>(std::move(state));
     return object;
+}
+
+PyObject* make(PyTypeObject* type, PyObject* /*args*/, PyObject* /*kwargs*/) {
+    try {
+        return make_on(type, std::make_shared<CounterState>());
+    } catch (const std::bad_alloc&) {
+        return PyErr_NoMemory();
+    }
 }
 
 // Reads an argument of `function`; false with an error set.
@@ -191,7 +206,7 @@ PyObject* format(PyObject* object, PyObject* specification) {
     return value ? PyObject_Format(value.get(), specification) : nullptr;
 }
 
-PyObject* reduce(PyObject* self, PyObject* /*unused*/) { return refuse_pickling(self, "pass its get() instead"); }
+PyObject* reduce(PyObject* self, PyObject* /*unused*/) { return reduce_to_handle(self, as_counter(self)->state); }
 
 constexpr const char* kDoc =
     "SafeCounter(initial=0)\n--\n\n"
@@ -200,7 +215,7 @@ constexpr const char* kDoc =
     "step, an OverflowError, and the counter keeps its value.\n\n"
     "In expressions it stands for its value at that moment: `c + 1`, `c == 3`, `if c:` and `int(c)` use an int, and\n"
     "`str(c)` is the number. Nothing but its methods changes it: `c += 1` is a TypeError. As it compares by a value\n"
-    "that changes, it has no hash.\n\n"
+    "that changes, it has no hash. Pickled, it is a handle: the same counter in other interpreters of the process.\n\n"
     ">>> from pyferris.safe_thread import SafeCounter\n"
     ">>> c = SafeCounter(5)\n"
     ">>> c.increment(), c.decrement(3), c\n"
@@ -248,7 +263,9 @@ PyMethodDef methods[] = {
      ">>> c.compare_exchange(5, 8), c.compare_exchange(5, 9), c\n"
      "(True, False, SafeCounter(8))\n"},
     {"__format__", format, METH_O, "__format__($self, format_spec, /)\n--\n\nFormats the value as an int."},
-    {"__reduce__", reduce, METH_NOARGS, "__reduce__($self, /)\n--\n\nTypeError: a counter is shared, not copied."},
+    {"__reduce__", reduce, METH_NOARGS, "__reduce__($self, /)\n--\n\nA handle, for interpreters of this process."},
+    {"__copy__", refuse_copy, METH_NOARGS, "__copy__($self, /)\n--\n\nTypeError: a counter is shared, not copied."},
+    {"__deepcopy__", refuse_copy, METH_O, "__deepcopy__($self, memo, /)\n--\n\nAs `__copy__`."},
     {nullptr, nullptr, 0, nullptr},
 };
 
@@ -309,6 +326,10 @@ PyType_Spec spec = {"pyferris._native.SafeCounter", sizeof(CounterObject), 0,
 
 }  // namespace
 
-bool register_counter(PyObject* module) { return add_type(module, &spec) != nullptr; }
+PyObject* attach_counter(PyTypeObject* type, std::shared_ptr<SharedState> state) {
+    return make_on(type, std::static_pointer_cast<CounterState>(std::move(state)));
+}
+
+bool register_counter(PyObject* module) { return add_shared_type(module, &spec, SharedKind::counter); }
 
 }  // namespace pyferris::python

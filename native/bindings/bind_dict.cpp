@@ -9,11 +9,12 @@ namespace pyferris::python {
 
 namespace {
 
-// Attached, of an object that nobody else sees any more or that is garbage: drops all entries.
+// Attached, unlocked.
 void drop_entries(const std::vector<DictTable::Entry>& entries) {
     for (const DictTable::Entry& entry : entries) {
-        Py_XDECREF(entry.key);
-        Py_XDECREF(entry.value);
+        if (!entry.key) continue;
+        entry.key.drop();
+        entry.value.drop();
     }
 }
 
@@ -26,15 +27,17 @@ int traverse(PyObject* object, visitproc visit, void* arg) {
     Py_VISIT(Py_TYPE(object));
     // No lock: the collector runs while no thread is inside a method's locked part (see dict_core.hpp; without a GIL
     // it stops all threads first).
+    if (dict_core(object).is_shared()) return 0;
     for (const DictTable::Entry& entry : dict_core(object).table.entries()) {
-        Py_VISIT(entry.key);
-        Py_VISIT(entry.value);
+        Py_VISIT(entry.key.object());
+        Py_VISIT(entry.value.object());
     }
     return 0;
 }
 
+// A shared dict refers to no object, and may be other interpreters' still.
 int clear_references(PyObject* object) {
-    drop_entries(take_all(dict_core(object)));
+    if (!dict_core(object).is_shared()) drop_entries(take_all(dict_core(object)));
     return 0;
 }
 
@@ -44,17 +47,26 @@ void dealloc(PyObject* object) {
     PyObject_GC_UnTrack(object);
     Py_TRASHCAN_BEGIN(object, dealloc)  // dicts in dicts in dicts: bounds the depth of the stack
         if (self->weakrefs != nullptr) PyObject_ClearWeakRefs(object);
-    drop_entries(take_all(self->core));
-    self->core.~DictCore();
+    clear_references(object);
+    self->core.~shared_ptr();
     type->tp_free(object);
     Py_DECREF(type);
     Py_TRASHCAN_END
 }
 
-PyObject* make(PyTypeObject* type, PyObject* /*args*/, PyObject* /*kwargs*/) {
+PyObject* make_on(PyTypeObject* type, std::shared_ptr<DictCore> core) {
     PyObject* object = type->tp_alloc(type, 0);
-    if (object != nullptr) new (&dict_core(object)) DictCore();
+    auto* self = reinterpret_cast<DictObject*>(object);
+    if (self != nullptr) new (&self->core) std::shared_ptr<DictCore>(std::move(core));
     return object;
+}
+
+PyObject* make(PyTypeObject* type, PyObject* /*args*/, PyObject* /*kwargs*/) {
+    try {
+        return make_on(type, std::make_shared<DictCore>());
+    } catch (const std::bad_alloc&) {
+        return PyErr_NoMemory();
+    }
 }
 
 int init(PyObject* object, PyObject* args, PyObject* kwargs) {
@@ -70,7 +82,7 @@ int look_up(PyObject* object, PyObject* key, PyObject** value) {
     if (hash == -1) return -1;
     Lookup lookup(dict_core(object), key, hash);
     switch (lookup.find()) {
-        case Lookup::Result::found: *value = Py_NewRef(lookup.value()); return 1;
+        case Lookup::Result::found: *value = lookup.take_value().release(); return *value != nullptr ? 1 : -1;
         case Lookup::Result::absent: return 0;
         default: return -1;
     }
@@ -85,13 +97,9 @@ PyObject* subscript(PyObject* object, PyObject* key) {
 
 int assign_subscript(PyObject* object, PyObject* key, PyObject* value) {
     if (value != nullptr) return dict_put(dict_core(object), key, value) ? 0 : -1;
-    DictTable::Entry entry{};
-    const int found = dict_take(dict_core(object), key, &entry);
+    const int found = dict_take(dict_core(object), key, nullptr);
     if (found == 0) raise_key_error(key);
-    if (found <= 0) return -1;
-    Py_DECREF(entry.key);
-    Py_DECREF(entry.value);
-    return 0;
+    return found > 0 ? 0 : -1;
 }
 
 int contains(PyObject* object, PyObject* key) {
@@ -134,13 +142,9 @@ PyObject* pop(PyObject* object, PyObject* const* args, Py_ssize_t count, PyObjec
     static constexpr Parameters<2> kParameters{"pop", {"key", "default"}, 1};
     std::array<PyObject*, 2> given;
     if (!kParameters.read(args, count, keywords, &given)) return nullptr;
-    DictTable::Entry entry{};
-    const int found = dict_take(dict_core(object), given[0], &entry);
-    if (found < 0) return nullptr;
-    if (found > 0) {
-        Py_DECREF(entry.key);
-        return entry.value;
-    }
+    PyRef value;
+    const int found = dict_take(dict_core(object), given[0], &value);
+    if (found != 0) return value.release();
     if (given[1] != nullptr) return Py_NewRef(given[1]);
     raise_key_error(given[0]);
     return nullptr;
@@ -156,12 +160,17 @@ PyObject* pop_item(PyObject* object, PyObject* /*unused*/) {
         const DictTable::Position last = core.table.last();
         if (last != DictTable::kAbsent) entry = core.table.remove(last);
     }
-    if (entry.key == nullptr) {
+    if (!entry.key) {
         PyErr_SetString(PyExc_KeyError, "popitem(): the SafeDict is empty");
         return nullptr;
     }
-    PyTuple_SET_ITEM(pair.get(), 0, entry.key);
-    PyTuple_SET_ITEM(pair.get(), 1, entry.value);
+    CellRef stored_key(entry.key);
+    CellRef stored_value(entry.value);
+    PyRef key = decode_cell(std::move(stored_key));
+    PyRef value = PyRef::steal(key ? decode_cell(std::move(stored_value)).release() : nullptr);
+    if (!value) return nullptr;
+    PyTuple_SET_ITEM(pair.get(), 0, key.release());
+    PyTuple_SET_ITEM(pair.get(), 1, value.release());
     return pair.release();
 }
 
@@ -207,15 +216,18 @@ PyObject* copy(PyObject* object, PyObject* /*unused*/) {
     DictTable& table = dict_core(result.get()).table;  // nobody else's yet
     try {
         const std::lock_guard<std::mutex> lock(core.mutex);
-        table.assign(core.table);
-        for (const DictTable::Entry& entry : table.entries()) {
-            Py_XINCREF(entry.key);
-            Py_XINCREF(entry.value);
+        if (!core.is_shared()) {
+            table.assign(core.table);
+            for (const DictTable::Entry& entry : table.entries()) {
+                entry.key.retain();
+                entry.value.retain();
+            }
+            return result.release();
         }
     } catch (const std::bad_alloc&) {
         return PyErr_NoMemory();
     }
-    return result.release();
+    return dict_update(dict_core(result.get()), object) ? result.release() : nullptr;  // private, of objects
 }
 
 PyObject* snapshot_view(PyObject* object, const char* view) {
@@ -246,17 +258,15 @@ PyObject* compare(PyObject* left, PyObject* right, int operation) {
 
 PyObject* repr(PyObject* object) {
     const char* name = short_name(Py_TYPE(object));
-    const int entered = Py_ReprEnter(object);
-    if (entered != 0) return entered > 0 ? PyUnicode_FromFormat("%s({...})", name) : nullptr;
+    const Visit visit(dict_core(object), Visit::Purpose::show);
+    if (visit.is_nested()) return PyUnicode_FromFormat("%s({...})", name);
     const PyRef dict = snapshot_dict(dict_core(object));
-    PyObject* text = nullptr;
-    if (dict) text = PyUnicode_FromFormat(PyDict_GET_SIZE(dict.get()) == 0 ? "%s()" : "%s(%R)", name, dict.get());
-    Py_ReprLeave(object);
-    return text;
+    if (!dict) return nullptr;
+    return PyUnicode_FromFormat(PyDict_GET_SIZE(dict.get()) == 0 ? "%s()" : "%s(%R)", name, dict.get());
 }
 
 PyObject* reduce(PyObject* self, PyObject* /*unused*/) {
-    return refuse_pickling(self, "pass dict(it), or use its copy()");
+    return reduce_to_handle(self, reinterpret_cast<DictObject*>(self)->core);
 }
 
 constexpr int kNamed = METH_FASTCALL | METH_KEYWORDS;
@@ -279,7 +289,8 @@ PyMethodDef methods[] = {
     {"values", values, METH_NOARGS, kValuesDoc},
     {"items", items, METH_NOARGS, kItemsDoc},
     {"__copy__", copy, METH_NOARGS, "__copy__($self, /)\n--\n\nAs `copy`."},
-    {"__reduce__", reduce, METH_NOARGS, "__reduce__($self, /)\n--\n\nTypeError: a dict is shared, not copied."},
+    {"__reduce__", reduce, METH_NOARGS, "__reduce__($self, /)\n--\n\nA handle, for interpreters of this process."},
+    {"__deepcopy__", refuse_copy, METH_O, "__deepcopy__($self, memo, /)\n--\n\nTypeError: pass dict(it) instead."},
     {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS,
      "__class_getitem__($cls, item, /)\n--\n\n`SafeDict[K, V]`, for annotations."},
     {nullptr, nullptr, 0, nullptr},
@@ -319,6 +330,10 @@ PyType_Spec spec = {
 
 bool is_safe_dict(PyObject* object) { return is_dealloced_by(object, dealloc); }
 
-bool register_dict(PyObject* module) { return add_type(module, &spec) != nullptr; }
+PyObject* attach_dict(PyTypeObject* type, std::shared_ptr<SharedState> state) {
+    return make_on(type, std::static_pointer_cast<DictCore>(std::move(state)));
+}
+
+bool register_dict(PyObject* module) { return add_shared_type(module, &spec, SharedKind::dict); }
 
 }  // namespace pyferris::python

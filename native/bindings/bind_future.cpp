@@ -2,7 +2,7 @@
 // concurrent.futures.Future, whose attributes (`_state`, `_condition`, `_waiters`) other code of the standard library
 // reads.
 #include "future_doc.hpp"
-#include "future_object.hpp"
+#include "isolated_call.hpp"
 #include "pool_object.hpp"
 #include "py_args.hpp"
 #include "py_compat.hpp"
@@ -51,8 +51,9 @@ int clear(PyObject* object) {
 // A failure that nobody ever looked at is said once.
 void report_unretrieved(FutureObject* self) {
     if (!self->state.has_failed() || self->state.is_retrieved() || !self->state.is_final() || is_finalizing()) return;
-    if (!PyExceptionInstance_Check(self->value)) return;
     const SavedError saved;
+    materialize(self);
+    if (!PyExceptionInstance_Check(self->value)) return;
     const PyRef reported = PyRef::steal(PyObject_CallOneArg(module_state().report_unretrieved, self->value));
     if (!reported) PyErr_WriteUnraisable(nullptr);
 }
@@ -68,6 +69,10 @@ void dealloc(PyObject* object) {
     if (Observers* observers = self->observers.load(std::memory_order_acquire)) {
         Py_XDECREF(observers->condition);
         delete observers;
+    }
+    if (self->isolated != nullptr) {
+        Py_XDECREF(self->isolated->output);
+        delete self->isolated;
     }
     self->state.~FutureState();
     type->tp_free(object);
@@ -136,6 +141,7 @@ PyObject* exception(PyObject* object, PyObject* const* args, Py_ssize_t count, P
     FutureObject* self = as_future(object);
     if (!wait_with_timeout(self, args, count, names, "exception")) return nullptr;
     if (self->state.is_cancelled()) return outcome(self, false);
+    materialize(self);
     if (!self->state.has_failed()) Py_RETURN_NONE;
     PyException_SetTraceback(self->value, self->traceback != nullptr ? self->traceback : Py_None);
     return Py_NewRef(self->value);
@@ -273,6 +279,7 @@ PyObject* get_waiters(PyObject* object, void* /*unused*/) {
 PyObject* get_value(PyObject* object, void* failed) {
     FutureObject* self = as_future(object);
     if (self->state.phase() != FutureState::Phase::done) Py_RETURN_NONE;
+    materialize(self);
     if (self->state.has_failed() != (failed != nullptr)) Py_RETURN_NONE;
     self->state.mark_retrieved();
     return Py_NewRef(self->value);
@@ -291,6 +298,7 @@ PyObject* repr(PyObject* object) {
         case FutureState::Phase::notified: state = "cancelled"; break;
     }
     if (state != nullptr) return PyUnicode_FromFormat("<SafeFuture at %p state=%s>", object, state);
+    materialize(self);
     return PyUnicode_FromFormat("<SafeFuture at %p state=finished %s %.200s>", object,
                                 self->state.has_failed() ? "raised" : "returned", Py_TYPE(self->value)->tp_name);
 }

@@ -228,14 +228,14 @@ PyObject* next(PyObject* object) {
     }
 }
 
-// `_start(pool, function, items, single, chunksize, capacity, timeout, return_exceptions, fail_fast, show)`
+// `_start(pool, function, items, single, chunksize, capacity, timeout, return_exceptions, fail_fast, show, batch)`
 PyObject* start(PyObject* object, PyObject* args) {
     MapObject* self = as_map(object);
     PyObject *pool = nullptr, *function = nullptr, *items = nullptr, *timeout = nullptr, *watcher = nullptr;
-    int single = 0, return_exceptions = 0, fail_fast = 0;
+    int single = 0, return_exceptions = 0, fail_fast = 0, batch = 0;
     unsigned long long chunksize = 0, capacity = 0;
-    if (PyArg_ParseTuple(args, "OOOpKKOppO", &pool, &function, &items, &single, &chunksize, &capacity, &timeout,
-                         &return_exceptions, &fail_fast, &watcher) == 0) {
+    if (PyArg_ParseTuple(args, "OOOpKKOppOp", &pool, &function, &items, &single, &chunksize, &capacity, &timeout,
+                         &return_exceptions, &fail_fast, &watcher, &batch) == 0) {
         return nullptr;
     }
     if (self->run != nullptr) {
@@ -277,6 +277,7 @@ PyObject* start(PyObject* object, PyObject* args) {
     options.single = single != 0;
     options.return_exceptions = return_exceptions != 0;
     options.fail_fast = fail_fast != 0;
+    options.batch = batch != 0;
     options.chunksize = static_cast<std::uint32_t>(std::min<unsigned long long>(chunksize, ItemClaims::kMostItems));
     options.capacity = capacity;
     auto run = std::make_shared<MapRun>(core, Py_NewRef(function), context, future, options);

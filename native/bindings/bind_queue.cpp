@@ -1,79 +1,56 @@
-// SafeQueue: a linearizable FIFO of Python objects that can be closed. The names of queue.Queue and of the library.
-//
-// One short mutex guards the items and the lists of waiters. Under it no Python code runs and no reference is dropped.
-// A waiter that is woken looks again: whoever was running may have been faster, and then it waits once more.
-#include <deque>
-#include <mutex>
-
+// SafeQueue: the Python type over queue_core.hpp. The names of queue.Queue and of the library.
 #include "module_state.hpp"
 #include "py_args.hpp"
-#include "py_wait.hpp"
-#include "pyferris/wait_queue.hpp"
+#include "py_compat.hpp"
+#include "queue_core.hpp"
 #include "structmember.h"
+#include "type_support.hpp"
 
 namespace pyferris::python {
 
 namespace {
 
-struct Queue {
-    std::mutex mutex;             // guards all below
-    std::deque<PyObject*> items;  // strong
-    WaitQueue getters;
-    WaitQueue putters;
-    WaitQueue joiners;
-    std::size_t most = 0;        // 0: any number
-    std::size_t unfinished = 0;  // put and not yet `task_done`
-    bool closed = false;
-
-    bool is_full() const { return most != 0 && items.size() >= most; }
-};
-
 struct QueueObject {
     PyObject_HEAD
     PyObject* weakrefs;
-    Queue* queue;
+    std::shared_ptr<QueueCore> core;
 };
 
-Queue& queue_of(PyObject* object) { return *reinterpret_cast<QueueObject*>(object)->queue; }
-
-void wake_one(WaitQueue& waiters) {
-    if (WaitQueue::Node* node = waiters.take_one()) node->parker.unpark();
-}
-
-void wake_all(WaitQueue& waiters) {
-    while (WaitQueue::Node* node = waiters.take_one()) node->parker.unpark();
-}
+QueueObject* as_queue(PyObject* object) { return reinterpret_cast<QueueObject*>(object); }
+QueueCore& queue_of(PyObject* object) { return *as_queue(object)->core; }
 
 int traverse(PyObject* object, visitproc visit, void* arg) {
     Py_VISIT(Py_TYPE(object));
-    Queue& queue = queue_of(object);
+    QueueCore& queue = queue_of(object);
+    if (queue.is_shared()) return 0;
     const std::lock_guard lock(queue.mutex);
-    for (PyObject* item : queue.items) Py_VISIT(item);
+    for (const Cell item : queue.items) Py_VISIT(item.object());
     return 0;
 }
 
 int clear(PyObject* object) {
-    std::deque<PyObject*> items;
-    {
-        Queue& queue = queue_of(object);
-        const std::lock_guard lock(queue.mutex);
-        items.swap(queue.items);
-    }
-    for (PyObject* item : items) Py_DECREF(item);
+    queue_of(object).clear();
     return 0;
 }
 
 void dealloc(PyObject* object) {
     PyTypeObject* type = Py_TYPE(object);
     PyObject_GC_UnTrack(object);
-    auto* self = reinterpret_cast<QueueObject*>(object);
-    if (self->weakrefs != nullptr) PyObject_ClearWeakRefs(object);
-    if (self->queue != nullptr) {
-        clear(object);
-        delete self->queue;
-    }
+    if (as_queue(object)->weakrefs != nullptr) PyObject_ClearWeakRefs(object);
+    clear(object);
+    as_queue(object)->core.~shared_ptr();
     type->tp_free(object);
     Py_DECREF(type);
+}
+
+PyObject* make_on(PyTypeObject* type, std::shared_ptr<QueueCore> core) {
+    PyObject* object = type->tp_alloc(type, 0);
+    if (object == nullptr) {
+        core->clear();
+        return nullptr;
+    }
+    new (&as_queue(object)->core) std::shared_ptr<QueueCore>(std::move(core));
+    return object;
 }
 
 PyObject* make(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
@@ -90,106 +67,17 @@ PyObject* make(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
         PyErr_Format(PyExc_ValueError, "%zu initial items do not fit in a SafeQueue of maxsize %zd", count, most);
         return nullptr;
     }
-    auto* self = reinterpret_cast<QueueObject*>(type->tp_alloc(type, 0));
-    if (self == nullptr) return nullptr;
-    self->queue = new Queue();
-    self->queue->most = most > 0 ? static_cast<std::size_t>(most) : 0;
-    self->queue->unfinished = count;
+    auto core = std::make_shared<QueueCore>(most > 0 ? static_cast<std::size_t>(most) : 0);
+    core->unfinished = count;
     for (std::size_t i = 0; i < count; ++i) {
-        self->queue->items.push_back(Py_NewRef(PyTuple_GET_ITEM(items.get(), static_cast<Py_ssize_t>(i))));
+        core->items.emplace_back(Py_NewRef(PyTuple_GET_ITEM(items.get(), static_cast<Py_ssize_t>(i))));
     }
-    return reinterpret_cast<PyObject*>(self);
-}
-
-// Sleeps in `waiters`, where `node` is already. 1: look again; 0: the time ran out; -1: error set.
-int wait_in(Queue& queue, WaitQueue& waiters, WaitQueue::Node& node, Deadline deadline) {
-    const WaitResult result = wait_attached(node.parker, deadline);
-    if (result == WaitResult::woken) return 1;
-    bool removed = false;
-    {
-        const std::lock_guard lock(queue.mutex);
-        removed = waiters.remove(node);
-    }
-    if (!removed) {
-        consume_token(node.parker);
-        if (result == WaitResult::timed_out) return 1;  // the change it was woken for may be there for it
-        const std::lock_guard lock(queue.mutex);
-        wake_one(waiters);
-    }
-    return result == WaitResult::timed_out ? 0 : -1;
+    return make_on(type, std::move(core));
 }
 
 PyObject* raise(PyObject* type, const char* message) {
     PyErr_SetString(type, message);
     return nullptr;
-}
-
-// Takes the next item, a new reference; null with an error set.
-PyObject* get(Queue& queue, Deadline deadline) {
-    {
-        const std::lock_guard lock(queue.mutex);
-        if (!queue.items.empty()) {
-            PyObject* item = queue.items.front();
-            queue.items.pop_front();
-            wake_one(queue.putters);
-            return item;
-        }
-    }
-    const ParkerLease lease;
-    for (int woken = 1;;) {
-        WaitQueue::Node node(*lease);
-        {
-            const std::lock_guard lock(queue.mutex);
-            if (!queue.items.empty()) {
-                PyObject* item = queue.items.front();
-                queue.items.pop_front();
-                wake_one(queue.putters);
-                return item;
-            }
-            if (queue.closed) break;
-            if (woken != 0 && deadline > 0) queue.getters.add(node);
-        }
-        if (woken == 0 || deadline == 0) return raise(module_state().queue_empty, "the queue has no item in time");
-        woken = wait_in(queue, queue.getters, node, deadline);
-        if (woken < 0) return nullptr;
-    }
-    return raise(module_state().shut_down, "the queue is closed and empty");
-}
-
-// Appends `item`. False with an error set.
-bool put(Queue& queue, PyObject* item, Deadline deadline) {
-    {
-        const std::lock_guard lock(queue.mutex);
-        if (!queue.closed && !queue.is_full()) {
-            queue.items.push_back(Py_NewRef(item));
-            ++queue.unfinished;
-            wake_one(queue.getters);
-            return true;
-        }
-    }
-    const ParkerLease lease;
-    for (int woken = 1;;) {
-        WaitQueue::Node node(*lease);
-        {
-            const std::lock_guard lock(queue.mutex);
-            if (queue.closed) break;
-            if (!queue.is_full()) {
-                queue.items.push_back(Py_NewRef(item));
-                ++queue.unfinished;
-                wake_one(queue.getters);
-                return true;
-            }
-            if (woken != 0 && deadline > 0) queue.putters.add(node);
-        }
-        if (woken == 0 || deadline == 0) {
-            PyErr_Format(module_state().queue_full, "the queue had its maxsize of %zu items all the time", queue.most);
-            return false;
-        }
-        woken = wait_in(queue, queue.putters, node, deadline);
-        if (woken < 0) return false;
-    }
-    raise(module_state().shut_down, "the queue is closed: nothing can be put");
-    return false;
 }
 
 // `block` and `timeout` as queue.Queue reads them; `*deadline` is 0 where it must not block.
@@ -210,18 +98,18 @@ bool read_waiting(PyObject* block, PyObject* timeout, Deadline* deadline) {
 }
 
 PyObject* pop_method(PyObject* object, PyObject* const* args, Py_ssize_t count, PyObject* names) {
-    if (count == 0 && names == nullptr) return get(queue_of(object), kNoDeadline);
+    if (count == 0 && names == nullptr) return queue_of(object).get(kNoDeadline);
     PyObject* values[2] = {nullptr, nullptr};
     static constexpr const char* kNames[] = {"block", "timeout"};
     if (!parse_several(args, count, names, "pop", kNames, 2, values)) return nullptr;
     Deadline deadline = 0;
     if (!read_waiting(values[0], values[1], &deadline)) return nullptr;
-    return get(queue_of(object), deadline);
+    return queue_of(object).get(deadline);
 }
 
 PyObject* push_method(PyObject* object, PyObject* const* args, Py_ssize_t count, PyObject* names) {
     if (count == 1 && names == nullptr) {
-        if (!put(queue_of(object), args[0], kNoDeadline)) return nullptr;
+        if (!queue_of(object).put(args[0], kNoDeadline)) return nullptr;
         Py_RETURN_NONE;
     }
     PyObject* values[3] = {nullptr, nullptr, nullptr};
@@ -229,84 +117,43 @@ PyObject* push_method(PyObject* object, PyObject* const* args, Py_ssize_t count,
     if (!parse_several(args, count, names, "push", kNames, 3, values)) return nullptr;
     if (values[0] == nullptr) return raise(PyExc_TypeError, "push() misses its argument 'item'");
     Deadline deadline = 0;
-    if (!read_waiting(values[1], values[2], &deadline) || !put(queue_of(object), values[0], deadline)) return nullptr;
+    if (!read_waiting(values[1], values[2], &deadline) || !queue_of(object).put(values[0], deadline)) return nullptr;
     Py_RETURN_NONE;
 }
 
 PyObject* put_nowait(PyObject* object, PyObject* item) {
-    if (!put(queue_of(object), item, 0)) return nullptr;
+    if (!queue_of(object).put(item, 0)) return nullptr;
     Py_RETURN_NONE;
 }
 
-PyObject* get_nowait(PyObject* object, PyObject* /*unused*/) { return get(queue_of(object), 0); }
+PyObject* get_nowait(PyObject* object, PyObject* /*unused*/) { return queue_of(object).get(0); }
 
-PyObject* qsize(PyObject* object, PyObject* /*unused*/) {
-    Queue& queue = queue_of(object);
-    const std::lock_guard lock(queue.mutex);
-    return PyLong_FromSize_t(queue.items.size());
-}
+PyObject* qsize(PyObject* object, PyObject* /*unused*/) { return PyLong_FromSize_t(queue_of(object).size()); }
 
-Py_ssize_t length(PyObject* object) {
-    Queue& queue = queue_of(object);
-    const std::lock_guard lock(queue.mutex);
-    return static_cast<Py_ssize_t>(queue.items.size());
-}
+Py_ssize_t length(PyObject* object) { return static_cast<Py_ssize_t>(queue_of(object).size()); }
 
 int truth(PyObject* /*object*/) { return 1; }  // a queue is true, as queue.Queue is, though it has a length
 
 PyObject* empty(PyObject* object, PyObject* /*unused*/) { return PyBool_FromLong(length(object) == 0); }
 
 PyObject* full(PyObject* object, PyObject* /*unused*/) {
-    Queue& queue = queue_of(object);
+    QueueCore& queue = queue_of(object);
     const std::lock_guard lock(queue.mutex);
-    return PyBool_FromLong(queue.is_full());
+    return PyBool_FromLong(queue.is_full() ? 1 : 0);
 }
 
 PyObject* task_done(PyObject* object, PyObject* /*unused*/) {
-    Queue& queue = queue_of(object);
-    {
-        const std::lock_guard lock(queue.mutex);
-        if (queue.unfinished != 0) {
-            if (--queue.unfinished == 0) wake_all(queue.joiners);
-            Py_RETURN_NONE;
-        }
-    }
-    return raise(PyExc_ValueError, "task_done() called too many times: no item that was put is unfinished");
-}
-
-PyObject* join(PyObject* object, PyObject* /*unused*/) {
-    Queue& queue = queue_of(object);
-    const ParkerLease lease;
-    for (;;) {
-        WaitQueue::Node node(*lease);
-        {
-            const std::lock_guard lock(queue.mutex);
-            if (queue.unfinished == 0) break;
-            queue.joiners.add(node);
-        }
-        if (wait_in(queue, queue.joiners, node, kNoDeadline) < 0) return nullptr;
-    }
+    if (!queue_of(object).task_done()) return nullptr;
     Py_RETURN_NONE;
 }
 
-void close_queue(Queue& queue, bool immediate) {
-    std::deque<PyObject*> dropped;
-    {
-        const std::lock_guard lock(queue.mutex);
-        queue.closed = true;
-        if (immediate) {
-            dropped.swap(queue.items);
-            queue.unfinished -= dropped.size() < queue.unfinished ? dropped.size() : queue.unfinished;
-            if (queue.unfinished == 0) wake_all(queue.joiners);
-        }
-        wake_all(queue.getters);
-        wake_all(queue.putters);
-    }
-    for (PyObject* item : dropped) Py_DECREF(item);
+PyObject* join(PyObject* object, PyObject* /*unused*/) {
+    if (!queue_of(object).join()) return nullptr;
+    Py_RETURN_NONE;
 }
 
 PyObject* close_method(PyObject* object, PyObject* /*unused*/) {
-    close_queue(queue_of(object), false);
+    queue_of(object).close(false);
     Py_RETURN_NONE;
 }
 
@@ -315,43 +162,34 @@ PyObject* shutdown(PyObject* object, PyObject* const* args, Py_ssize_t count, Py
     if (!parse_optional(args, count, names, "shutdown", "immediate", &immediate)) return nullptr;
     const int now = PyObject_IsTrue(immediate);
     if (now < 0) return nullptr;
-    close_queue(queue_of(object), now == 1);
+    queue_of(object).close(now == 1);
     Py_RETURN_NONE;
 }
 
-PyObject* to_list(PyObject* object, PyObject* /*unused*/) {
-    Queue& queue = queue_of(object);
-    std::deque<PyObject*> items;
-    {
-        const std::lock_guard lock(queue.mutex);
-        items = queue.items;
-        for (PyObject* item : items) Py_INCREF(item);
-    }
-    PyObject* list = PyList_New(static_cast<Py_ssize_t>(items.size()));
-    Py_ssize_t i = 0;
-    for (PyObject* item : items) {
-        if (list != nullptr) {
-            PyList_SET_ITEM(list, i++, item);
-        } else {
-            Py_DECREF(item);
-        }
-    }
-    return list;
-}
+PyObject* to_list(PyObject* object, PyObject* /*unused*/) { return queue_of(object).to_list().release(); }
 
 PyObject* iterate(PyObject* object) { return Py_NewRef(object); }
 
 // Ends where the queue is closed and drained.
 PyObject* next(PyObject* object) {
-    PyObject* item = get(queue_of(object), kNoDeadline);
-    if (item == nullptr && PyErr_ExceptionMatches(module_state().shut_down) != 0) PyErr_Clear();
-    return item;
+    PyObject* item = queue_of(object).get(kNoDeadline);
+    if (item != nullptr) return item;
+    PyObject* error = take_raised();
+    const PyRef ended = queue_error(QueueError::shut_down);
+    if (ended && PyErr_GivenExceptionMatches(error, ended.get()) != 0) {
+        Py_DECREF(error);
+    } else {
+        raise_taken(error);
+    }
+    return nullptr;
 }
 
 PyObject* get_maxsize(PyObject* object, void* /*unused*/) { return PyLong_FromSize_t(queue_of(object).most); }
 
+PyObject* reduce(PyObject* self, PyObject* /*unused*/) { return reduce_to_handle(self, as_queue(self)->core); }
+
 PyObject* repr(PyObject* object) {
-    Queue& queue = queue_of(object);
+    QueueCore& queue = queue_of(object);
     std::size_t size = 0;
     bool closed = false;
     {
@@ -365,7 +203,9 @@ PyObject* repr(PyObject* object) {
 PyDoc_STRVAR(doc,
              "A first-in-first-out queue for threads that can be closed.\n\nmaxsize: items it holds at most, 0 for any "
              "number; initial: items to begin with. All methods may be called from any thread; those that wait are "
-             "ended by Ctrl-C.\n\n>>> queue = SafeQueue(initial=[1, 2])\n>>> queue.close()\n>>> list(queue)\n[1, 2]");
+             "ended by Ctrl-C.\n\nPickled, it is a handle: the same queue in other interpreters of the process. Its "
+             "items are pickled themselves then, for good.\n\n>>> queue = SafeQueue(initial=[1, 2])\n>>> "
+             "queue.close()\n>>> list(queue)\n[1, 2]");
 PyDoc_STRVAR(
     push_doc,
     "push($self, item, block=True, timeout=None)\n--\n\nAppend item; wait for a place for timeout seconds at most. "
@@ -391,6 +231,9 @@ PyMethodDef methods[] = {
     {"shutdown", as_method(shutdown), METH_FASTCALL | METH_KEYWORDS,
      "shutdown($self, immediate=False)\n--\n\nAs close(); with immediate, drop what is inside."},
     {"to_list", to_list, METH_NOARGS, "Return the items, oldest first; they stay."},
+    {"__reduce__", reduce, METH_NOARGS, "A handle, for interpreters of this process."},
+    {"__copy__", refuse_copy, METH_NOARGS, nullptr},
+    {"__deepcopy__", refuse_copy, METH_O, nullptr},
     {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
@@ -427,6 +270,10 @@ PyType_Spec spec = {"pyferris._native.SafeQueue", sizeof(QueueObject), 0, Py_TPF
 
 }  // namespace
 
-bool register_queue(PyObject* module) { return add_type(module, &spec) != nullptr; }
+PyObject* attach_queue(PyTypeObject* type, std::shared_ptr<SharedState> state) {
+    return make_on(type, std::static_pointer_cast<QueueCore>(std::move(state)));
+}
+
+bool register_queue(PyObject* module) { return add_shared_type(module, &spec, SharedKind::queue); }
 
 }  // namespace pyferris::python

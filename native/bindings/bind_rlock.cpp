@@ -1,58 +1,71 @@
 // SafeRLock: threading.RLock's contract over the core's Mutex.
 //
 // `owner` is written by the thread that holds the mutex, and equals a thread's own ident only if that thread wrote it:
-// so each thread can ask "is it mine?" without a lock. `depth` is the owner's alone.
+// so each thread can ask "is it mine?" without a lock. `depth` is the owner's alone. Threads of all interpreters have
+// idents of their own.
 #include <atomic>
 
 #include "lock_support.hpp"
 #include "module_state.hpp"
 #include "py_args.hpp"
-#include "py_compat.hpp"
 #include "structmember.h"
+#include "type_support.hpp"
 
 namespace pyferris::python {
 
 namespace {
 
+struct RLockState final : LockStateOf<SharedKind::rlock> {
+    std::atomic<unsigned long> owner{0};  // 0: nobody
+    unsigned long depth = 0;
+};
+
 struct RLockObject {
     PyObject_HEAD
     PyObject* weakrefs;
-    std::atomic<unsigned long> owner;  // 0: nobody
-    unsigned long depth;
-    Mutex* mutex;  // apart, so that a forked child can leave a mutex of unknown state behind
+    std::shared_ptr<RLockState> state;
 };
 
 RLockObject* as_rlock(PyObject* object) { return reinterpret_cast<RLockObject*>(object); }
+RLockState* state_of(PyObject* object) { return as_rlock(object)->state.get(); }
+
+PyObject* make_on(PyTypeObject* type, std::shared_ptr<RLockState> state) {
+    PyObject* object = type->tp_alloc(type, 0);
+    if (object != nullptr) new (&as_rlock(object)->state) std::shared_ptr<RLockState>(std::move(state));
+    return object;
+}
 
 PyObject* make(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
     if (PyTuple_GET_SIZE(args) != 0 || (kwargs != nullptr && PyDict_GET_SIZE(kwargs) != 0)) {
         PyErr_Format(PyExc_TypeError, "%.100s() takes no arguments", type->tp_name);
         return nullptr;
     }
-    PyObject* object = type->tp_alloc(type, 0);
-    if (object != nullptr) as_rlock(object)->mutex = new Mutex();
-    return object;
+    try {
+        return make_on(type, std::make_shared<RLockState>());
+    } catch (const std::bad_alloc&) {
+        return PyErr_NoMemory();
+    }
 }
 
 void dealloc(PyObject* object) {
     PyTypeObject* type = Py_TYPE(object);
     if (as_rlock(object)->weakrefs != nullptr) PyObject_ClearWeakRefs(object);
-    delete as_rlock(object)->mutex;
+    as_rlock(object)->state.~shared_ptr();
     type->tp_free(object);
     Py_DECREF(type);
 }
 
-bool is_mine(const RLockObject* self) {
+bool is_mine(const RLockState* self) {
     return self->owner.load(std::memory_order_relaxed) == PyThread_get_thread_ident();
 }
 
 // 1, 0 or -1 as `acquire`.
-int take(RLockObject* self, Deadline deadline) {
+int take(RLockState* self, Deadline deadline) {
     if (is_mine(self)) {
         ++self->depth;
         return 1;
     }
-    const int taken = acquire(*self->mutex, deadline);
+    const int taken = acquire(self->mutex(), deadline);
     if (taken == 1) {
         self->depth = 1;
         self->owner.store(PyThread_get_thread_ident(), std::memory_order_relaxed);
@@ -63,24 +76,24 @@ int take(RLockObject* self, Deadline deadline) {
 PyObject* acquire_method(PyObject* object, PyObject* const* args, Py_ssize_t count, PyObject* names) {
     Deadline deadline = 0;
     if (!parse_acquire(args, count, names, &deadline)) return nullptr;
-    const int taken = take(as_rlock(object), deadline);
+    const int taken = take(state_of(object), deadline);
     return taken < 0 ? nullptr : PyBool_FromLong(taken);
 }
 
 PyObject* enter(PyObject* object, PyObject* /*unused*/) {
-    if (take(as_rlock(object), kNoDeadline) < 0) return nullptr;
+    if (take(state_of(object), kNoDeadline) < 0) return nullptr;
     Py_RETURN_TRUE;
 }
 
 PyObject* release(PyObject* object, PyObject* /*unused*/) {
-    RLockObject* self = as_rlock(object);
+    RLockState* self = state_of(object);
     if (!is_mine(self)) {
         PyErr_SetString(PyExc_RuntimeError, "cannot release un-acquired lock: only the thread that holds it may");
         return nullptr;
     }
     if (--self->depth == 0) {
         self->owner.store(0, std::memory_order_relaxed);
-        self->mutex->unlock();
+        self->mutex().unlock();
     }
     Py_RETURN_NONE;
 }
@@ -88,19 +101,19 @@ PyObject* release(PyObject* object, PyObject* /*unused*/) {
 PyObject* leave(PyObject* object, PyObject* const* /*args*/, Py_ssize_t /*count*/) { return release(object, nullptr); }
 
 PyObject* locked(PyObject* object, PyObject* /*unused*/) {
-    return PyBool_FromLong(as_rlock(object)->mutex->is_locked());
+    return PyBool_FromLong(state_of(object)->mutex().is_locked());
 }
 
-PyObject* is_owned(PyObject* object, PyObject* /*unused*/) { return PyBool_FromLong(is_mine(as_rlock(object))); }
+PyObject* is_owned(PyObject* object, PyObject* /*unused*/) { return PyBool_FromLong(is_mine(state_of(object))); }
 
 PyObject* recursion_count(PyObject* object, PyObject* /*unused*/) {
-    const RLockObject* self = as_rlock(object);
+    const RLockState* self = state_of(object);
     return PyLong_FromUnsignedLong(is_mine(self) ? self->depth : 0);
 }
 
 // For conditions: lets go wholly, and takes again as deep as before.
 PyObject* release_save(PyObject* object, PyObject* /*unused*/) {
-    RLockObject* self = as_rlock(object);
+    RLockState* self = state_of(object);
     if (!is_mine(self)) {
         PyErr_SetString(PyExc_RuntimeError, "cannot release un-acquired lock: only the thread that holds it may");
         return nullptr;
@@ -109,47 +122,44 @@ PyObject* release_save(PyObject* object, PyObject* /*unused*/) {
     if (saved == nullptr) return nullptr;
     self->depth = 0;
     self->owner.store(0, std::memory_order_relaxed);
-    self->mutex->unlock();
+    self->mutex().unlock();
     return saved;
 }
 
 PyObject* acquire_restore(PyObject* object, PyObject* saved) {
-    RLockObject* self = as_rlock(object);
+    RLockState* self = state_of(object);
     unsigned long depth = 0;
     unsigned long owner = 0;
     if (!PyArg_Parse(saved, "(kk):_acquire_restore", &depth, &owner)) return nullptr;
-    PyObject* interrupted = nullptr;
-    int taken = -1;
-    while ((taken = acquire(*self->mutex, kNoDeadline)) < 0) {  // must be held again: a signal's error waits
-        Py_XSETREF(interrupted, take_raised());
-    }
+    const bool undisturbed = acquire_in_the_end(self->mutex());  // a signal's error waits
     self->depth = depth;
     self->owner.store(owner, std::memory_order_relaxed);
-    if (interrupted != nullptr) {
-        raise_taken(interrupted);
-        return nullptr;
-    }
+    if (!undisturbed) return nullptr;
     Py_RETURN_NONE;
 }
 
 PyObject* reinit(PyObject* object, PyObject* /*unused*/) {
-    RLockObject* self = as_rlock(object);
-    self->mutex = new Mutex();  // the old one may be in any state, and is left
+    RLockState* self = state_of(object);
+    self->renew();
     self->depth = 0;
     self->owner.store(0, std::memory_order_relaxed);
     Py_RETURN_NONE;
 }
 
+PyObject* reduce(PyObject* self, PyObject* /*unused*/) { return reduce_to_handle(self, as_rlock(self)->state); }
+
 PyObject* repr(PyObject* object) {
-    const RLockObject* self = as_rlock(object);
+    RLockState* self = state_of(object);
     return PyUnicode_FromFormat("<%s pyferris.SafeRLock object owner=%lu count=%lu at %p>",
-                                self->mutex->is_locked() ? "locked" : "unlocked",
+                                self->mutex().is_locked() ? "locked" : "unlocked",
                                 self->owner.load(std::memory_order_relaxed), is_mine(self) ? self->depth : 0UL, object);
 }
 
-PyDoc_STRVAR(doc,
-             "A lock that its holder may take again, as threading.RLock.\n\n"
-             ">>> lock = SafeRLock()\n>>> with lock:\n...     lock.locked()\nTrue");
+PyDoc_STRVAR(
+    doc,
+    "A lock that its holder may take again, as threading.RLock. Pickled, it is a handle: the same lock in other\n"
+    "interpreters of the process.\n\n"
+    ">>> lock = SafeRLock()\n>>> with lock:\n...     lock.locked()\nTrue");
 PyDoc_STRVAR(
     acquire_doc,
     "acquire($self, blocking=True, timeout=-1)\n--\n\nTake the lock; return True, or False if it is not free in "
@@ -168,6 +178,9 @@ PyMethodDef methods[] = {
     {"_recursion_count", recursion_count, METH_NOARGS, nullptr},
     {"_release_save", release_save, METH_NOARGS, nullptr},
     {"_acquire_restore", acquire_restore, METH_O, nullptr},
+    {"__reduce__", reduce, METH_NOARGS, nullptr},
+    {"__copy__", refuse_copy, METH_NOARGS, nullptr},
+    {"__deepcopy__", refuse_copy, METH_O, nullptr},
     {"_at_fork_reinit", reinit, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
@@ -191,6 +204,10 @@ PyType_Spec spec = {"pyferris._native.SafeRLock", sizeof(RLockObject), 0, Py_TPF
 
 }  // namespace
 
-bool register_rlock(PyObject* module) { return add_type(module, &spec) != nullptr; }
+PyObject* attach_rlock(PyTypeObject* type, std::shared_ptr<SharedState> state) {
+    return make_on(type, std::static_pointer_cast<RLockState>(std::move(state)));
+}
+
+bool register_rlock(PyObject* module) { return add_shared_type(module, &spec, SharedKind::rlock); }
 
 }  // namespace pyferris::python

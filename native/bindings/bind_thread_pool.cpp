@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "context_scope.hpp"
+#include "interpreter_worker.hpp"
 #include "map_run.hpp"
 #include "py_args.hpp"
 #include "py_compat.hpp"
@@ -17,26 +18,6 @@ PoolObject* as_pool(PyObject* object) { return reinterpret_cast<PoolObject*>(obj
 std::shared_ptr<PoolShared> shared_of(PyObject* object) {
     if (as_pool(object)->shared == nullptr) raise_not_made();
     return as_pool(object)->shared;
-}
-
-struct Registry {
-    std::mutex mutex;
-    std::vector<std::weak_ptr<PoolShared>> pools;  // guarded by mutex
-};
-
-Registry& registry() {
-    static auto* const instance = new Registry();
-    return *instance;
-}
-
-std::vector<std::shared_ptr<PoolShared>> all_pools() {
-    std::vector<std::shared_ptr<PoolShared>> pools;
-    Registry& all = registry();
-    const std::lock_guard lock(all.mutex);
-    for (const auto& weak : all.pools) {
-        if (auto pool = weak.lock()) pools.push_back(std::move(pool));
-    }
-    return pools;
 }
 
 int traverse(PyObject* object, visitproc visit, void* arg) {
@@ -88,10 +69,6 @@ PyObject* open(PyObject* object, PyObject* args) {
                          &daemon, &stack_size) == 0) {
         return nullptr;
     }
-    if (self->shared != nullptr) {
-        PyErr_SetString(PyExc_RuntimeError, "this pool was made already: __init__ must not be called again");
-        return nullptr;
-    }
     auto shared = std::make_shared<PoolShared>();
     shared->prefix = prefix;
     shared->daemon = daemon != 0;
@@ -108,11 +85,7 @@ PyObject* open(PyObject* object, PyObject* args) {
             },
             static_cast<std::size_t>(stack_size));
     }
-    self->shared = shared;
-    Registry& all = registry();
-    const std::lock_guard lock(all.mutex);
-    std::erase_if(all.pools, [](const auto& weak) { return weak.expired(); });
-    all.pools.emplace_back(shared);
+    if (!adopt(object, shared)) return nullptr;
     Py_RETURN_NONE;
 }
 
@@ -185,6 +158,7 @@ PyObject* submit(PyObject* object, PyObject* const* args, Py_ssize_t count, PyOb
         const PyRef method = PyRef::steal(PyObject_GetAttrString(object, "_submit_coroutine"));
         return method ? PyObject_Vectorcall(method.get(), args, static_cast<std::size_t>(count), names) : nullptr;
     }
+    if (shared.isolated != nullptr) return submit_isolated(self, args, count, names);
     FutureObject* future = new_future();
     if (future == nullptr) return nullptr;
     future->state.mark_as_call();
@@ -216,8 +190,8 @@ PyObject* submit(PyObject* object, PyObject* const* args, Py_ssize_t count, PyOb
     return refuse_submit(shared, submitted);
 }
 
-// `_close(by)`: no more submits. The first reason is kept.
-PyObject* close(PyObject* object, PyObject* by) {
+// `_refuse(by)`: no more submits, but for what the pool's own maps hand on. The first reason is kept.
+PyObject* refuse(PyObject* object, PyObject* by) {
     const std::shared_ptr<PoolShared> shared = shared_of(object);
     if (shared == nullptr) return nullptr;
     const char* text = PyUnicode_AsUTF8(by);
@@ -227,6 +201,15 @@ PyObject* close(PyObject* object, PyObject* by) {
         if (shared->closed_by.empty()) shared->closed_by = text;
     }
     shared->closed.store(true, std::memory_order_release);
+    Py_RETURN_NONE;
+}
+
+// `_close(by)`: the same without exception; the workers go when nothing is queued.
+PyObject* close(PyObject* object, PyObject* by) {
+    PyObject* refused = refuse(object, by);
+    if (refused == nullptr) return nullptr;
+    Py_DECREF(refused);
+    const std::shared_ptr<PoolShared> shared = shared_of(object);
     if (shared->threads != nullptr) shared->threads->close();
     Py_RETURN_NONE;
 }
@@ -241,6 +224,7 @@ PyObject* cancel_queued(PyObject* object, PyObject* /*unused*/) {
 PyObject* stop_running(PyObject* object, PyObject* /*unused*/) {
     const std::shared_ptr<PoolShared> shared = shared_of(object);
     if (shared == nullptr) return nullptr;
+    if (shared->isolated != nullptr) interrupt_all(*shared);
     const std::lock_guard lock(shared->mutex);
     for (const PyWorker* worker : shared->workers) {
         for (FutureObject* future : worker->running()) future->state.request_stop();
@@ -249,33 +233,12 @@ PyObject* stop_running(PyObject* object, PyObject* /*unused*/) {
     Py_RETURN_NONE;
 }
 
-// 1: all workers are gone; 0: the time ran out; -1: error set.
-int join(PoolShared& shared, Deadline deadline) {
-    if (shared.threads == nullptr) return 1;
-    const ParkerLease lease;
-    WaitQueue::Node node(*lease);
-    WaitResult result = WaitResult::woken;
-    if (shared.threads->add_joiner(node)) {
-        result = wait_attached(*lease, deadline);
-        if (result != WaitResult::woken && !shared.threads->remove_joiner(node)) {
-            consume_token(*lease);
-            if (result == WaitResult::timed_out) result = WaitResult::woken;
-        }
-    }
-    if (result == WaitResult::error) return -1;
-    if (result == WaitResult::timed_out) return 0;
-    PyThreadState* state = PyEval_SaveThread();
-    shared.threads->reap();
-    PyEval_RestoreThread(state);
-    return 1;
-}
-
 PyObject* join_method(PyObject* object, PyObject* timeout) {
     Deadline deadline = kNoDeadline;
     if (!parse_timeout(timeout, "timeout", &deadline)) return nullptr;
     const std::shared_ptr<PoolShared> shared = shared_of(object);
     if (shared == nullptr) return nullptr;
-    const int joined = join(*shared, deadline);
+    const int joined = join_pool(*shared, deadline);
     return joined < 0 ? nullptr : PyBool_FromLong(joined);
 }
 
@@ -337,6 +300,7 @@ PyMethodDef methods[] = {
      "failed. Any thread."},
     {"_open", open, METH_VARARGS, nullptr},
     {"_close", close, METH_O, nullptr},
+    {"_refuse", refuse, METH_O, nullptr},
     {"_cancel_queued", cancel_queued, METH_NOARGS, nullptr},
     {"_stop_running", stop_running, METH_NOARGS, nullptr},
     {"_join", join_method, METH_O, nullptr},
@@ -371,99 +335,11 @@ PyType_Slot slots[] = {
 PyType_Spec spec = {"pyferris._native.PoolCore", sizeof(PoolObject), 0,
                     Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, slots};
 
-// --- the whole process: exit and fork
-
-// Ends every pool of this interpreter: waits for what is queued, except in daemon pools.
-PyObject* drain_pools(PyObject* /*module*/, PyObject* /*unused*/) {
-    const auto pools = all_pools();
-    for (const auto& shared : pools) {
-        {
-            const std::lock_guard lock(shared->mutex);
-            if (shared->closed_by.empty()) shared->closed_by = "the interpreter is shutting down";
-        }
-        shared->closed.store(true, std::memory_order_release);
-        if (shared->threads == nullptr) continue;
-        if (shared->daemon) discard_queued(*shared, nullptr);
-        shared->threads->close();
-    }
-    for (const auto& shared : pools) {
-        if (!shared->daemon && join(*shared, kNoDeadline) < 0) return nullptr;
-    }
-    stop_reactor();
-    Py_RETURN_NONE;
-}
-
-PyObject* before_fork(PyObject* /*module*/, PyObject* /*unused*/) {
-    ThreadPool::before_fork();
-    Py_RETURN_NONE;
-}
-
-PyObject* after_fork_in_parent(PyObject* /*module*/, PyObject* /*unused*/) {
-    ThreadPool::after_fork_in_parent();
-    Py_RETURN_NONE;
-}
-
-// What workers that do not exist in the child were running fails with `error`; a call that forked goes on here.
-void lose_running(PoolShared& shared, PyObject* error) {
-    const PyWorker* here = current_worker();
-    std::vector<PyRef> lost;
-    std::int64_t go_on = 0;
-    for (const PyWorker* worker : shared.workers) {
-        if (worker == here) go_on = static_cast<std::int64_t>(worker->running().size());
-        if (worker == here) continue;
-        for (FutureObject* future : worker->running()) lost.push_back(PyRef::share(as_object(future)));
-    }
-    const auto maps = shared.maps;
-    for (const auto& map : maps) map->break_off_after_fork(error);
-    for (const PyRef& future : lost) {
-        fail_call(as_future(future.get()), error);
-        as_future(future.get())->state.mark_retrieved();  // it is the parent's to report
-    }
-    std::erase_if(shared.workers, [here](const PyWorker* worker) { return worker != here; });
-    shared.active.store(go_on);
-}
-
-PyObject* after_fork_in_child(PyObject* /*module*/, PyObject* /*unused*/) {
-    PyErr_SetString(module_state().broken_pool, "this was pending when the process forked: only the parent runs it");
-    const PyRef error = PyRef::steal(take_raised());
-    std::vector<Task*> queued;
-    ThreadPool::after_fork_in_child([&](Task& task) { queued.push_back(&task); });
-    abandon_bridges_after_fork();
-    for (Task* each : queued) {
-        auto& task = static_cast<PyTask&>(*each);
-        if (task.kind == PyTask::Kind::call) {
-            future_of(static_cast<CallTask&>(task))->state.mark_retrieved();  // it is the parent's to report
-        }
-        discard(task, error.get());
-    }
-    for (const auto& shared : all_pools()) lose_running(*shared, error.get());
-    Py_RETURN_NONE;
-}
-
-PyObject* force_reactor_function(PyObject* /*module*/, PyObject* on) {
-    force_reactor(PyObject_IsTrue(on) == 1);
-    Py_RETURN_NONE;
-}
-
-PyObject* is_any_worker(PyObject* /*module*/, PyObject* /*unused*/) {
-    return PyBool_FromLong(current_worker() != nullptr);
-}
-
-PyMethodDef functions[] = {
-    {"is_worker", is_any_worker, METH_NOARGS, nullptr},
-    {"drain_pools", drain_pools, METH_NOARGS, nullptr},
-    {"before_fork", before_fork, METH_NOARGS, nullptr},
-    {"after_fork_in_parent", after_fork_in_parent, METH_NOARGS, nullptr},
-    {"after_fork_in_child", after_fork_in_child, METH_NOARGS, nullptr},
-    {"force_reactor", force_reactor_function, METH_O, nullptr},
-    {nullptr, nullptr, 0, nullptr},
-};
-
 }  // namespace
 
 bool register_thread_pool(PyObject* module) {
     module_state().pool_core = add_type(module, &spec);
-    return module_state().pool_core != nullptr && PyModule_AddFunctions(module, functions) == 0;
+    return module_state().pool_core != nullptr;
 }
 
 }  // namespace pyferris::python

@@ -59,41 +59,107 @@ SameKey same_key(PyObject* left, PyObject* right) {
     return same ? SameKey::yes : SameKey::no;
 }
 
+// The same for encoded keys: equal bytes are equal keys, and texts and bytes have one encoding each.
+SameKey same_encoding(const Encoded& left, const Encoded& right) {
+    if (left.data == right.data) return SameKey::yes;
+    return is_literal(left) && is_literal(right) ? SameKey::no : SameKey::ask;
+}
+
 }  // namespace
 
-Lookup::Result Lookup::find() {
-    if (!lock_.owns_lock()) lock_.lock();
+DictCore::~DictCore() {
+    for (const DictTable::Entry& entry : table.entries()) {
+        if (!entry.key || !entry.key.is_encoded()) continue;
+        entry.key.drop();
+        entry.value.drop();
+    }
+}
+
+bool DictCore::share() {
+    try {
+        CellEncoder encoder(*this);
+        for (;;) {
+            {
+                const std::lock_guard lock(mutex);
+                if (is_shared()) return true;
+                encoder.reserve(2 * table.size());
+                for (const DictTable::Entry& entry : table.entries()) {
+                    if (!entry.key) continue;
+                    encoder.want(entry.key, kDictKey);
+                    encoder.want(entry.value, kDictValue);
+                }
+                if (encoder.is_done()) {
+                    for (DictTable::Entry& entry : table.exchange_entries()) {
+                        if (!entry.key) continue;
+                        encoder.exchange(entry.key);
+                        encoder.exchange(entry.value);
+                    }
+                    set_shared();
+                    return true;
+                }
+            }
+            if (!encoder.encode()) return false;
+        }
+    } catch (const std::bad_alloc&) {
+        PyErr_NoMemory();
+        return false;
+    }
+}
+
+bool Lookup::lock_shared(Offer* value) {
+    lock_.unlock();
+    shared_ = true;
+    if (!key_.prepare(true) || (value != nullptr && !value->prepare(true))) return false;
+    lock_.lock();
+    return true;
+}
+
+Lookup::Result Lookup::find(Offer* value) {
+    if (!lock_prepared(value)) return Result::error;
     DictTable::Walk walk = core_.table.begin_walk(hash_);
     for (;;) {
         position_ = core_.table.next(walk, hash_);
         if (position_ == DictTable::kAbsent) return Result::absent;
-        PyObject* stored = core_.table.at(position_).key;
-        const SameKey same = same_key(stored, key_);
+        const Cell stored = core_.table.at(position_).key;
+        const SameKey same =
+            shared_ ? same_encoding(*stored.encoded(), *key_.encoded()) : same_key(stored.object(), key_.object());
         if (same == SameKey::yes) return Result::found;
         if (same == SameKey::no) continue;
-        PyRef previous = std::exchange(stored_key_, PyRef::share(stored));
+        CellRef previous = std::exchange(stored_key_, CellRef(stored.retain()));
         lock_.unlock();
-        previous = PyRef();
-        const int equal = PyObject_RichCompareBool(stored, key_, Py_EQ);
-        if (equal < 0) return Result::error;
-        lock_.lock();
+        previous = CellRef();
+        const PyRef object = decode_cell(stored);
+        const int equal = object ? PyObject_RichCompareBool(object.get(), key_.object(), Py_EQ) : -1;
+        if (equal < 0 || !lock_prepared(value)) return Result::error;
         if (equal > 0 && core_.table.holds(position_, stored)) return Result::found;
         if (!core_.table.is_current(walk)) walk = core_.table.begin_walk(hash_);
     }
 }
 
-PyRef Lookup::pin() {
-    const DictTable::Entry& entry = core_.table.at(position_);
-    PyRef previous = std::exchange(stored_key_, PyRef::share(entry.key));
-    PyRef pinned = PyRef::share(entry.value);
+PyRef Lookup::take_value() {
+    const Cell value = core_.table.at(position_).value;
+    if (!shared_) {
+        PyRef object = PyRef::share(value.object());
+        lock_.unlock();
+        return object;
+    }
+    const CellRef kept(value.retain());
     lock_.unlock();
-    return pinned;
+    return decode_cell(value);
 }
 
-void Lookup::replace(PyObject* value) {
-    PyObject* old = std::exchange(core_.table.at(position_).value, Py_NewRef(value));
+PyRef Lookup::pin() {
+    const DictTable::Entry& entry = core_.table.at(position_);
+    const CellRef previous_key = std::exchange(stored_key_, CellRef(entry.key.retain()));
+    const CellRef previous_value = std::exchange(stored_value_, CellRef(entry.value.retain()));
     lock_.unlock();
-    Py_DECREF(old);
+    return decode_cell(stored_value_.get());
+}
+
+void Lookup::replace(const Offer& value) {
+    const Cell old = std::exchange(core_.table.at(position_).value, value.take(shared_));
+    lock_.unlock();
+    old.drop();
 }
 
 DictTable::Entry Lookup::remove() noexcept {
@@ -102,35 +168,39 @@ DictTable::Entry Lookup::remove() noexcept {
     return entry;
 }
 
-bool Lookup::insert(PyObject* value) {
+bool Lookup::insert(const Offer& value) {
     try {
-        core_.table.append(hash_, key_, value);
+        core_.table.append(hash_, key_.cell(shared_), value.cell(shared_));
     } catch (const std::bad_alloc&) {
         lock_.unlock();
         PyErr_NoMemory();
         return false;
     }
-    Py_INCREF(key_);
-    Py_INCREF(value);
+    key_.take(shared_);
+    value.take(shared_);
     lock_.unlock();
     return true;
 }
 
-bool Lookup::replace_if(PyObject* expected, PyObject* value) {
-    // `stored_key_` and `expected` are held, so neither address can have come to mean another object.
+int Lookup::replace_if(PyObject* object) {
+    Offer value(object, kDictValue, core_);
+    const bool shared = stored_value_.get().is_encoded();
+    if (!value.prepare(shared)) return -1;
+    // The pinned key and value are held, so neither address can have come to mean another.
     lock_.lock();
-    const bool same = core_.table.holds(position_, stored_key_.get()) && core_.table.at(position_).value == expected;
-    if (same) core_.table.at(position_).value = Py_NewRef(value);
+    const bool same =
+        core_.table.holds(position_, stored_key_.get()) && core_.table.at(position_).value == stored_value_.get();
+    if (same) core_.table.at(position_).value = value.take(shared);
     lock_.unlock();
-    if (same) Py_DECREF(expected);  // the dict's reference
-    return same;
+    if (same) stored_value_.get().drop();  // the dict's reference
+    return same ? 1 : 0;
 }
 
 DictSnapshot::~DictSnapshot() {
     if (entries_.empty() || !may_drop()) return;
     for (const DictTable::Entry& entry : entries_) {
-        Py_XDECREF(entry.key);
-        Py_XDECREF(entry.value);
+        if (entry.key) entry.key.drop();
+        if (entry.value) entry.value.drop();
     }
 }
 
@@ -139,9 +209,9 @@ bool DictSnapshot::take(DictCore& core, Part part) {
         const std::lock_guard<std::mutex> lock(core.mutex);
         entries_.reserve(core.table.size());
         for (const DictTable::Entry& entry : core.table.entries()) {
-            if (entry.key == nullptr) continue;
-            entries_.push_back(DictTable::Entry{entry.hash, part == Part::values ? nullptr : Py_NewRef(entry.key),
-                                                part == Part::keys ? nullptr : Py_NewRef(entry.value)});
+            if (!entry.key) continue;
+            entries_.push_back(DictTable::Entry{entry.hash, part == Part::values ? Cell() : entry.key.retain(),
+                                                part == Part::keys ? Cell() : entry.value.retain()});
         }
     } catch (const std::bad_alloc&) {
         PyErr_NoMemory();
@@ -154,10 +224,11 @@ PyRef DictSnapshot::move_to_list() {
     PyRef list = PyRef::steal(PyList_New(static_cast<Py_ssize_t>(entries_.size())));
     if (!list) return list;
     Py_ssize_t i = 0;
-    for (const DictTable::Entry& entry : entries_) {
-        PyList_SET_ITEM(list.get(), i++, entry.key != nullptr ? entry.key : entry.value);
+    for (DictTable::Entry& entry : entries_) {
+        PyRef object = decode_cell(CellRef(std::exchange(entry.key ? entry.key : entry.value, Cell())));
+        if (!object) return object;
+        PyList_SET_ITEM(list.get(), i++, object.release());
     }
-    entries_.clear();
     return list;
 }
 
@@ -166,8 +237,10 @@ PyRef snapshot_dict(DictCore& core) {
     if (!snapshot.take(core, DictSnapshot::Part::items)) return {};
     PyRef dict = PyRef::steal(PyDict_New());
     if (!dict) return dict;
-    for (const DictTable::Entry& entry : snapshot.entries()) {
-        if (PyDict_SetItem(dict.get(), entry.key, entry.value) != 0) return {};
+    for (std::size_t i = 0; i < snapshot.size(); ++i) {
+        const PyRef key = snapshot.key(i);
+        const PyRef value = PyRef::steal(key ? snapshot.value(i).release() : nullptr);
+        if (!value || PyDict_SetItem(dict.get(), key.get(), value.get()) != 0) return {};
     }
     return dict;
 }
@@ -175,20 +248,28 @@ PyRef snapshot_dict(DictCore& core) {
 bool dict_put(DictCore& core, PyObject* key, PyObject* value) {
     const Py_hash_t hash = PyObject_Hash(key);
     if (hash == -1) return false;
+    Offer offer(value, kDictValue, core);
     Lookup lookup(core, key, hash);
-    switch (lookup.find()) {
-        case Lookup::Result::found: lookup.replace(value); return true;
-        case Lookup::Result::absent: return lookup.insert(value);
+    switch (lookup.find(&offer)) {
+        case Lookup::Result::found: lookup.replace(offer); return true;
+        case Lookup::Result::absent: return lookup.insert(offer);
         default: return false;
     }
 }
 
-int dict_take(DictCore& core, PyObject* key, DictTable::Entry* entry) {
+int dict_take(DictCore& core, PyObject* key, PyRef* value) {
     const Py_hash_t hash = PyObject_Hash(key);
     if (hash == -1) return -1;
     Lookup lookup(core, key, hash);
     switch (lookup.find()) {
-        case Lookup::Result::found: *entry = lookup.remove(); return 1;
+        case Lookup::Result::found: {
+            const DictTable::Entry entry = lookup.remove();
+            const CellRef taken_key(entry.key);
+            CellRef taken_value(entry.value);
+            if (value == nullptr) return 1;
+            *value = decode_cell(std::move(taken_value));
+            return *value ? 1 : -1;
+        }
         case Lookup::Result::absent: return 0;
         default: return -1;
     }
@@ -197,10 +278,11 @@ int dict_take(DictCore& core, PyObject* key, DictTable::Entry* entry) {
 PyObject* dict_get_or_insert(DictCore& core, PyObject* key, PyObject* value) {
     const Py_hash_t hash = PyObject_Hash(key);
     if (hash == -1) return nullptr;
+    Offer offer(value, kDictValue, core);
     Lookup lookup(core, key, hash);
-    switch (lookup.find()) {
-        case Lookup::Result::found: return Py_NewRef(lookup.value());
-        case Lookup::Result::absent: return lookup.insert(value) ? Py_NewRef(value) : nullptr;
+    switch (lookup.find(&offer)) {
+        case Lookup::Result::found: return lookup.take_value().release();
+        case Lookup::Result::absent: return lookup.insert(offer) ? Py_NewRef(value) : nullptr;
         default: return nullptr;
     }
 }

@@ -4,6 +4,9 @@
 // built-in types. Never under it: a key's `__hash__` or `__eq__`, dropping a reference (which may run `__del__`),
 // making an object (which may collect garbage). So the mutex is never held while the GIL could change hands, and a
 // thread that waits for it waits for another that runs.
+//
+// Once the dict is shared its keys and values are bytes. Hashes stay: a key has one hash in all interpreters, which
+// share the seed. Equal bytes are equal keys; others are decoded to be compared.
 #pragma once
 
 #include <cstdint>
@@ -14,18 +17,27 @@
 
 namespace pyferris::python {
 
-struct DictCore {
+struct DictCore final : SharedState {
+    DictCore() noexcept : SharedState(SharedKind::dict, false) {}
+    ~DictCore() override;
+
     std::mutex mutex;
     DictTable table;  // guarded by mutex
+
+    /// Turns the keys and values into bytes, for good.
+    bool share() override;
 };
 
 struct DictObject {
     PyObject_HEAD
-    DictCore core;
+    std::shared_ptr<DictCore> core;
     PyObject* weakrefs;
 };
 
-inline DictCore& dict_core(PyObject* object) { return reinterpret_cast<DictObject*>(object)->core; }
+inline DictCore& dict_core(PyObject* object) { return *reinterpret_cast<DictObject*>(object)->core; }
+
+inline constexpr const char* kDictKey = "a key of a SafeDict";
+inline constexpr const char* kDictValue = "a value of a SafeDict";
 
 /// One key's way into a dict. On the stack of an attached thread.
 ///
@@ -37,38 +49,51 @@ class Lookup {
 
     /// `key` is borrowed; `hash` is its hash.
     Lookup(DictCore& core, PyObject* key, Py_hash_t hash) noexcept
-        : core_(core), key_(key), hash_(hash), lock_(core.mutex, std::defer_lock) {}
+        : core_(core), key_(key, kDictKey, core), hash_(hash), lock_(core.mutex, std::defer_lock) {}
     Lookup(const Lookup&) = delete;
     Lookup& operator=(const Lookup&) = delete;
 
-    /// Looks the key up, in a dict that may change meanwhile. May run the keys' `__eq__`, unlocked.
-    Result find();
+    /// Looks the key up, in a dict that may change meanwhile. May run the keys' `__eq__`, unlocked. With a `value` (or
+    /// null), which `replace` or `insert` may store then.
+    Result find(Offer* value = nullptr);
 
     // Locked, after `found`.
-    /// The value, borrowed for as long as the lock is held.
-    PyObject* value() const noexcept { return core_.table.at(position_).value; }
-    /// A reference to the value; also remembers the entry for `replace_if`. Unlocks.
+    /// True if the value is `object` itself.
+    bool is_value(PyObject* object) const noexcept { return core_.table.at(position_).value == Cell(object); }
+    /// A reference to the value; null with an error set. Unlocks.
+    PyRef take_value();
+    /// The same; also remembers the entry for `replace_if`. Unlocks.
     PyRef pin();
-    /// Stores `value` instead. Unlocks, and drops the old one.
-    void replace(PyObject* value);
+    /// Stores the value that `find` was given instead. Unlocks, and drops the old one.
+    void replace(const Offer& value);
     /// Takes the entry out: its references belong to the caller now. Unlocks.
     DictTable::Entry remove() noexcept;
 
     // Locked, after `absent`.
-    /// Adds the entry. Unlocks. False with MemoryError set.
-    bool insert(PyObject* value);
+    /// Adds the entry with the value that `find` was given. Unlocks. False with MemoryError set.
+    bool insert(const Offer& value);
 
     void unlock() { lock_.unlock(); }
 
-    /// Unlocked, after `pin`: stores `value` if the entry still is the same and its value still `expected`.
-    bool replace_if(PyObject* expected, PyObject* value);
+    /// Unlocked, after `pin`: stores `value` if the entry still is the same and its value still the pinned one: 1,
+    /// else 0; -1 with an error set.
+    int replace_if(PyObject* value);
 
   private:
+    /// Takes the lock, with the key and the value in the form that the dict has. False with an error set, unlocked.
+    bool lock_prepared(Offer* value) {
+        lock_.lock();
+        return !core_.is_shared() || lock_shared(value);
+    }
+    bool lock_shared(Offer* value);
+
     DictCore& core_;
-    PyObject* const key_;
+    Offer key_;
     const Py_hash_t hash_;
+    bool shared_ = false;  // the dict, when the lock was taken
     DictTable::Position position_ = DictTable::kAbsent;
-    PyRef stored_key_;  // of the entry that was compared or pinned last; before lock_, so that it is dropped after it
+    CellRef stored_key_;  // of the entry that was compared or pinned last; before lock_, so that it is dropped after it
+    CellRef stored_value_;  // that was pinned last
     std::unique_lock<std::mutex> lock_;
 };
 
@@ -84,8 +109,10 @@ class DictSnapshot {
 
     /// Once. False with MemoryError set.
     bool take(DictCore& core, Part part);
-    /// Borrowed; the part that was not asked for is null.
-    const std::vector<DictTable::Entry>& entries() const noexcept { return entries_; }
+    std::size_t size() const noexcept { return entries_.size(); }
+    /// New references; null with an error set. Of a part that was asked for.
+    PyRef key(std::size_t index) const { return decode_cell(entries_[index].key); }
+    PyRef value(std::size_t index) const { return decode_cell(entries_[index].value); }
     /// The keys or the values, moved into a new list; null with an error set.
     PyRef move_to_list();
 
@@ -98,8 +125,9 @@ PyRef snapshot_dict(DictCore& core);
 
 /// `dict[key] = value`. False with an error set.
 bool dict_put(DictCore& core, PyObject* key, PyObject* value);
-/// Removes `key`: 1 with the entry's references in `entry`, 0 if it is absent, -1 with an error set.
-int dict_take(DictCore& core, PyObject* key, DictTable::Entry* entry);
+/// Removes `key`: 1 with its value in `value`, 0 if it is absent, -1 with an error set. Without `value`: 1 all the
+/// same.
+int dict_take(DictCore& core, PyObject* key, PyRef* value);
 /// The value of `key`, or `value` stored there if it was absent. Null with an error set.
 PyObject* dict_get_or_insert(DictCore& core, PyObject* key, PyObject* value);
 /// `dict.update(other)`, entry by entry. False with an error set.

@@ -18,18 +18,20 @@ PyObject* transform(DictCore& core, PyObject* key, Compute compute) {
         switch (lookup.find()) {
             case Lookup::Result::found: {
                 const PyRef current = lookup.pin();
-                PyRef next = PyRef::steal(compute(current.get()));
-                if (!next) return nullptr;
-                if (lookup.replace_if(current.get(), next.get())) return next.release();
+                PyRef next = PyRef::steal(current ? compute(current.get()) : nullptr);
+                const int stored = next ? lookup.replace_if(next.get()) : -1;
+                if (stored < 0) return nullptr;
+                if (stored > 0) return next.release();
                 break;
             }
             case Lookup::Result::absent: {
                 lookup.unlock();
                 PyRef next = PyRef::steal(compute(nullptr));
                 if (!next) return nullptr;
-                switch (lookup.find()) {
+                Offer offer(next.get(), kDictValue, core);
+                switch (lookup.find(&offer)) {
                     case Lookup::Result::found: lookup.unlock(); break;
-                    case Lookup::Result::absent: return lookup.insert(next.get()) ? next.release() : nullptr;
+                    case Lookup::Result::absent: return lookup.insert(offer) ? next.release() : nullptr;
                     default: return nullptr;
                 }
                 break;
@@ -108,8 +110,10 @@ bool update_from_dict(DictCore& core, PyObject* other) {
 bool update_from_safe_dict(DictCore& core, PyObject* other) {
     DictSnapshot snapshot;
     if (!snapshot.take(dict_core(other), DictSnapshot::Part::items)) return false;
-    for (const DictTable::Entry& entry : snapshot.entries()) {
-        if (!dict_put(core, entry.key, entry.value)) return false;
+    for (std::size_t i = 0; i < snapshot.size(); ++i) {
+        const PyRef key = snapshot.key(i);
+        const PyRef value = PyRef::steal(key ? snapshot.value(i).release() : nullptr);
+        if (!value || !dict_put(core, key.get(), value.get())) return false;
     }
     return true;
 }
@@ -203,23 +207,26 @@ PyObject* dict_compare_exchange(PyObject* self, PyObject* const* args, Py_ssize_
     if (!kParameters.read(args, count, keywords, &given)) return nullptr;
     const Py_hash_t hash = PyObject_Hash(given[0]);
     if (hash == -1) return nullptr;
+    Offer desired(given[2], kDictValue, dict_core(self));
     Lookup lookup(dict_core(self), given[0], hash);
     for (;;) {
-        const Lookup::Result result = lookup.find();
+        const Lookup::Result result = lookup.find(&desired);
         if (result == Lookup::Result::error) return nullptr;
         if (result == Lookup::Result::absent) {
             lookup.unlock();
             Py_RETURN_FALSE;
         }
-        if (lookup.value() == given[1]) {
-            lookup.replace(given[2]);
+        if (lookup.is_value(given[1])) {
+            lookup.replace(desired);
             Py_RETURN_TRUE;
         }
         const PyRef current = lookup.pin();
-        const int equal = PyObject_RichCompareBool(current.get(), given[1], Py_EQ);
+        const int equal = current ? PyObject_RichCompareBool(current.get(), given[1], Py_EQ) : -1;
         if (equal < 0) return nullptr;
         if (equal == 0) Py_RETURN_FALSE;
-        if (lookup.replace_if(current.get(), given[2])) Py_RETURN_TRUE;
+        const int stored = lookup.replace_if(given[2]);
+        if (stored < 0) return nullptr;
+        if (stored > 0) Py_RETURN_TRUE;
     }
 }
 

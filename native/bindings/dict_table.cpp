@@ -61,7 +61,7 @@ void DictTable::rebuild(std::size_t room) {
     entries.reserve(capacity_of(slots));
     // Nothing throws from here on.
     for (const Entry& entry : entries_) {
-        if (entry.key == nullptr) continue;
+        if (!entry.key) continue;
         index[free_slot(index, entry.hash)] = static_cast<Position>(entries.size());
         entries.push_back(entry);
     }
@@ -71,7 +71,7 @@ void DictTable::rebuild(std::size_t room) {
     ++generation_;
 }
 
-void DictTable::append(Py_hash_t hash, PyObject* key, PyObject* value) {
+void DictTable::append(Py_hash_t hash, Cell key, Cell value) {
     if (index_.empty() || used_ >= capacity_of(index_.size())) {
         // Room for twice the entries: as many insertions pay for the next rebuild.
         rebuild(live_ == 0 ? 1 : live_ * 2);
@@ -89,8 +89,8 @@ DictTable::Entry DictTable::remove(Position position) noexcept {
     while (index_[slot] != position) advance(slot, perturb, mask());
     index_[slot] = kRemoved;
     --live_;
-    const Entry taken = std::exchange(entry, Entry{0, nullptr, nullptr});
-    while (!entries_.empty() && entries_.back().key == nullptr) entries_.pop_back();
+    const Entry taken = std::exchange(entry, Entry{0, Cell(), Cell()});
+    while (!entries_.empty() && !entries_.back().key) entries_.pop_back();
     return taken;
 }
 

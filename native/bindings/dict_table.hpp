@@ -12,7 +12,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "py_ref.hpp"
+#include "shared_cell.hpp"
 
 namespace pyferris::python {
 
@@ -20,8 +20,8 @@ class DictTable {
   public:
     struct Entry {
         Py_hash_t hash;
-        PyObject* key;  // null: removed
-        PyObject* value;
+        Cell key;  // empty: removed
+        Cell value;
     };
     using Position = std::int32_t;
     static constexpr Position kAbsent = -1;
@@ -41,7 +41,7 @@ class DictTable {
     const std::vector<Entry>& entries() const noexcept { return entries_; }
     Entry& at(Position position) noexcept { return entries_[static_cast<std::size_t>(position)]; }
     /// True if `key` itself is the key of the entry there.
-    bool holds(Position position, PyObject* key) const noexcept {
+    bool holds(Position position, Cell key) const noexcept {
         return static_cast<std::size_t>(position) < entries_.size() &&
                entries_[static_cast<std::size_t>(position)].key == key;
     }
@@ -53,13 +53,18 @@ class DictTable {
 
     /// Appends an entry; its key must be absent. Takes over both references. Throws std::bad_alloc, then nothing
     /// changed.
-    void append(Py_hash_t hash, PyObject* key, PyObject* value);
+    void append(Py_hash_t hash, Cell key, Cell value);
     /// Takes an entry out: its references belong to the caller now.
     Entry remove(Position position) noexcept;
     /// The position of the last entry; `kAbsent` if there is none.
     Position last() const noexcept;
     /// Takes all entries out, removed ones among them.
     std::vector<Entry> take_all() noexcept;
+    /// All entries, to be given other keys and values of the same meaning; walks start anew.
+    std::vector<Entry>& exchange_entries() noexcept {
+        ++generation_;
+        return entries_;
+    }
     /// Makes this empty table a copy of `other`, without references of its own yet. Throws std::bad_alloc.
     void assign(const DictTable& other);
 

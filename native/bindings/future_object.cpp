@@ -1,15 +1,18 @@
 #include "future_object.hpp"
 
 #include "context_scope.hpp"
-#include "pool_object.hpp"
+#include "isolated_call.hpp"
+#include "notifier.hpp"
 #include "py_compat.hpp"
 #include "pyferris/blocked_wait.hpp"
+#include "worker_slots.hpp"
 
 namespace pyferris::python {
 
 namespace {
 
 thread_local FutureObject* current = nullptr;
+thread_local FutureState* foreign = nullptr;
 
 class BlockedThread final : public Continuation, private BlockedWait {
   public:
@@ -117,6 +120,16 @@ FutureObject* current_future() noexcept { return current; }
 
 FutureObject* exchange_current_future(FutureObject* future) noexcept { return std::exchange(current, future); }
 
+FutureState* current_state() noexcept { return current != nullptr ? &current->state : foreign; }
+
+void set_foreign_call(FutureState* state) noexcept { foreign = state; }
+
+void publish_attached(FutureObject* self, FutureState::Phase phase) {
+    const bool cancelled = phase != FutureState::Phase::done;
+    publish(self, phase, cancelled ? "add_cancelled" : self->state.has_failed() ? "add_exception" : "add_result");
+    notify(self);
+}
+
 Observers* observers_of(FutureObject* self) {
     Observers* found = self->observers.load(std::memory_order_acquire);
     if (found != nullptr) return found;
@@ -219,6 +232,7 @@ int cancel(FutureObject* self) {
     if (phase == FutureState::Phase::done) return 0;
     const bool first = !self->state.stop_requested();
     self->state.request_stop();
+    if (first && self->isolated != nullptr) interrupt_isolated(self);
     Observers* observers = self->observers.load(std::memory_order_acquire);
     if (first && observers != nullptr && observers->cancel_hook != nullptr) {
         const PyRef hook = PyRef::share(observers->cancel_hook);
@@ -252,6 +266,7 @@ void run_claimed(FutureObject* self) {
 
 PyObject* outcome(FutureObject* self, bool awaited) {
     self->state.mark_retrieved();
+    materialize(self);
     ModuleState& state = module_state();
     if (self->state.is_cancelled()) {
         PyErr_SetNone(awaited ? state.asyncio_cancelled_error : state.cf_cancelled_error);
@@ -270,6 +285,7 @@ PyObject* outcome(FutureObject* self, bool awaited) {
 }
 
 int wait_final(FutureObject* self, Deadline deadline) {
+    if (self->isolated != nullptr) notifier::drop_finished();
     if (self->state.is_final()) return 1;
     if (current_future() == self) {
         PyErr_Format(PyExc_RuntimeError, "%R cannot be waited for inside its own call: it would wait for ever", self);

@@ -5,6 +5,7 @@
 //   call          the submitter until the task is queued, then whoever claimed it; emptied before the outcome is
 //                 published, or by whoever cancelled it
 //   value, traceback   written by the one who won `begin_complete`, before `publish`; read only in final phases
+//   isolated      see isolated_call.hpp; the value is then made by the first reader, by compare-and-swap
 //   observers     made once, by compare-and-swap; its fields under the future's condition
 // A queued task holds one reference to its future, which `run_future` or `drop_queued` takes over.
 #pragma once
@@ -20,6 +21,7 @@
 namespace pyferris::python {
 
 struct PoolObject;
+struct IsolatedCall;
 struct PoolShared;
 
 /// What pools of Python calls queue: the task of one call, or of one lane of a map (map_run.hpp).
@@ -64,6 +66,7 @@ struct FutureObject {
     PyObject* value;      // the result or the exception
     PyObject* traceback;  // of the exception as it was raised; null for a result
     std::atomic<Observers*> observers;
+    IsolatedCall* isolated;  // owned; null for a call in this interpreter
 };
 
 /// A new pending future of the public class. Null with an error set.
@@ -89,6 +92,8 @@ bool tell_cancelled(FutureObject* self);
 bool end_cancelled(FutureObject* self);
 /// `Future.cancel()`: cancels a queued call, asks a running one to stop. 1, 0, or -1 with an error set.
 int cancel(FutureObject* self);
+/// Publishes an outcome that a thread of another interpreter has left, and tells everybody.
+void publish_attached(FutureObject* self, FutureState::Phase phase);
 /// The last awaiter left by cancellation: stops the call if nobody else is interested.
 void cancel_if_abandoned(FutureObject* self);
 
@@ -129,5 +134,9 @@ PyObject* awaiter_in(const Continuation& waiter);
 FutureObject* current_future() noexcept;
 /// Makes `future` the thread's current one; returns the one before.
 FutureObject* exchange_current_future(FutureObject* future) noexcept;
+/// The state of the call that this thread is in, also where the future is another interpreter's; null outside of calls.
+FutureState* current_state() noexcept;
+/// Makes this a thread that runs a call of another interpreter, or, with null, none any more.
+void set_foreign_call(FutureState* state) noexcept;
 
 }  // namespace pyferris::python

@@ -1,6 +1,7 @@
 #include "lock_support.hpp"
 
 #include "py_args.hpp"
+#include "py_compat.hpp"
 
 namespace pyferris::python {
 
@@ -32,7 +33,8 @@ bool parse_acquire(PyObject* const* args, Py_ssize_t count, PyObject* names, Dea
         PyErr_Format(PyExc_ValueError, "timeout value must be a non-negative number, or -1, not %R", timeout);
         return false;
     }
-    if (seconds > 9.0e9) {
+    constexpr double kTimeoutMax = 9223372036.0;  // threading.TIMEOUT_MAX
+    if (seconds > kTimeoutMax) {
         PyErr_Format(PyExc_OverflowError, "timeout value is too large: %R s; threading.TIMEOUT_MAX is the most",
                      timeout);
         return false;
@@ -56,6 +58,14 @@ int acquire(Mutex& mutex, Deadline deadline) {
         }
         return result == WaitResult::timed_out ? 0 : -1;
     }
+}
+
+bool acquire_in_the_end(Mutex& mutex) {
+    PyRef interrupted;
+    while (acquire(mutex, kNoDeadline) < 0) interrupted = PyRef::steal(take_raised());
+    if (!interrupted) return true;
+    raise_taken(interrupted.release());
+    return false;
 }
 
 }  // namespace pyferris::python

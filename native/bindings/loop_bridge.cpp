@@ -4,7 +4,9 @@
 #include <unordered_map>
 #include <vector>
 
+#include "interpreter_worker.hpp"
 #include "module_state.hpp"
+#include "notifier.hpp"
 #include "pool_object.hpp"
 #include "py_compat.hpp"
 #include "reactor.hpp"
@@ -156,9 +158,19 @@ std::shared_ptr<LoopBridge> bridge_of(PyObject* loop) {
     return bridge;
 }
 
-void wake_now(LoopBridge& bridge) {
-    if (!bridge.queue.wake()) bridge.queue.drop_all();
+namespace {
+
+// Wakes the loop now.
+void wake_now(const BridgePtr& bridge) {
+    if (bridge->queue.wake()) return;
+    if (current_isolated_worker()) {
+        notifier::post([bridge] { bridge->queue.drop_all(); });
+    } else {
+        bridge->queue.drop_all();
+    }
 }
+
+}  // namespace
 
 void deliver(const std::shared_ptr<LoopBridge>& bridge, PyObject* item) {
     if (!bridge->queue.push(item)) return;
@@ -166,7 +178,7 @@ void deliver(const std::shared_ptr<LoopBridge>& bridge, PyObject* item) {
     if (worker != nullptr && worker->delivering()) {
         worker->owe(bridge);
     } else {
-        wake_now(*bridge);
+        wake_now(bridge);
     }
 }
 

@@ -36,10 +36,9 @@ class LoopBridge {
 /// The bridge of `loop`, which runs on this thread. Null with an error set.
 std::shared_ptr<LoopBridge> bridge_of(PyObject* loop);
 
-/// Hands `item` (an AwaiterObject, whose reference is taken over) to the loop and sees to its wake-up. Attached.
+/// Hands `item` (an AwaiterObject, whose reference is taken over) to the loop and sees to its wake-up. Attached, or on
+/// a worker of another interpreter.
 void deliver(const std::shared_ptr<LoopBridge>& bridge, PyObject* item);
-/// Wakes the loop now. Attached.
-void wake_now(LoopBridge& bridge);
 
 /// Makes loops that are met from now on use the reactor (tests; also PYFERRIS_LOOP_BRIDGE=reactor).
 void force_reactor(bool on);

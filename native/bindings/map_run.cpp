@@ -11,6 +11,8 @@ namespace pyferris::python {
 
 namespace {
 
+constexpr std::uint64_t kLongestBatchNs = 2'000'000;  // a batch goes to another interpreter and back: some 50 us
+
 constexpr const char* kNoteBegin = "raised for item ";
 constexpr const char* kNoteEnd = " of the map";
 
@@ -47,11 +49,12 @@ MapRun::MapRun(PoolObject* pool, PyObject* function, PyObject* context, FutureOb
     : shared_(pool->shared),
       single_(options.single),
       return_exceptions_(options.return_exceptions),
+      batch_(options.batch),
       capacity_(options.capacity),
       future_(future),
       slots_(std::make_unique<std::atomic<Word>[]>(options.capacity)),
       claims_(std::min<std::uint64_t>(is_inline() ? 0 : shared_->threads->max_workers(), options.capacity),
-              options.chunksize),
+              options.chunksize, options.batch ? kLongestBatchNs : ItemClaims::kLongestRunNs),
       tasks_(claims_.lanes()),
       pool_(reinterpret_cast<PoolObject*>(Py_NewRef(reinterpret_cast<PyObject*>(pool)))),
       function_(function),
@@ -160,7 +163,7 @@ void MapRun::help(std::uint64_t index) {
 void MapRun::run(MapTask& task, const PyWorker& worker) {
     const std::shared_ptr<MapRun> self = task.map;
     task.worker = &worker;
-    const bool more = self->run_lane(task);
+    const bool more = self->batch_ ? self->run_batch(task) : self->run_lane(task);
     task.worker = nullptr;
     if (more || !self->retire(task, false)) self->shared_->threads->requeue(task);
 }
@@ -203,6 +206,62 @@ bool MapRun::run_lane(MapTask& task) {
     count_finished(count);
     if (batch != nullptr) batch->leave();
     return !is_stopping() && claims_.has_more(lane);
+}
+
+// The same where the items of a run are handed out at once: the function takes the list of them, and gives (results,
+// failures by place in it or None, nanoseconds of work).
+bool MapRun::run_batch(MapTask& task) {
+    const std::size_t lane = task.lane;
+    if (is_stopping() || !claims_.begin(lane)) return false;
+    runs_.fetch_add(1, std::memory_order_relaxed);
+    if (!std::exchange(task.used, true)) lanes_used_.fetch_add(1, std::memory_order_relaxed);
+    std::vector<std::uint64_t> indexes;
+    const PyRef items = PyRef::steal(PyList_New(0));
+    for (std::uint64_t item = claims_.next(lane); item != ItemClaims::kNone; item = claims_.next(lane)) {
+        const PyRef argument = PyRef::steal(object_in(slot(item).exchange(0, std::memory_order_acq_rel)));
+        indexes.push_back(item);
+        if (items && PyList_Append(items.get(), argument.get()) != 0) PyErr_Clear();
+    }
+    FutureObject* outer = exchange_current_future(future_);
+    const PyRef outcome = PyRef::steal(items ? PyObject_CallOneArg(function_, items.get()) : nullptr);
+    exchange_current_future(outer);
+    settle_batch(indexes, outcome.get());
+    WakeBatch* batch = outer == nullptr ? current_worker_batch() : nullptr;
+    if (batch != nullptr) batch->enter();
+    count_finished(indexes.size());
+    if (batch != nullptr) batch->leave();
+    return !is_stopping() && claims_.has_more(lane);
+}
+
+// `outcome` is null with the error set that all of them have.
+void MapRun::settle_batch(const std::vector<std::uint64_t>& indexes, PyObject* outcome) {
+    PyObject *results = nullptr, *failures = nullptr;
+    unsigned long long took = 0;
+    const auto count = static_cast<Py_ssize_t>(indexes.size());
+    if (outcome != nullptr && PyArg_ParseTuple(outcome, "O!OK", &PyList_Type, &results, &failures, &took) != 0 &&
+        PyList_GET_SIZE(results) != count) {
+        PyErr_Format(PyExc_RuntimeError, "%zd results came back for %zd items", PyList_GET_SIZE(results), count);
+    }
+    if (PyErr_Occurred() != nullptr) {
+        const PyRef error = PyRef::steal(take_raised());
+        for (const std::uint64_t index : indexes) fail(index, Py_NewRef(error.get()));
+        return;
+    }
+    claims_.measured(took, indexes.size());
+    for (Py_ssize_t i = 0; i < count; ++i) {
+        PyObject* error = nullptr;
+        if (failures != Py_None) {
+            const PyRef place = PyRef::steal(PyLong_FromSsize_t(i));
+            error = place ? PyObject_GetItem(failures, place.get()) : nullptr;
+            if (error == nullptr) PyErr_Clear();
+        }
+        const std::uint64_t index = indexes[static_cast<std::size_t>(i)];
+        if (error != nullptr) {
+            fail(index, error);
+        } else {
+            settle(index, tagged(Py_NewRef(PyList_GET_ITEM(results, i)), kResult));
+        }
+    }
 }
 
 void MapRun::run_item(std::uint64_t index) {

@@ -46,6 +46,7 @@ struct MapOptions {
     bool single = true;  // an item is the only argument itself, else a tuple of arguments
     bool return_exceptions = false;
     bool fail_fast = false;       // the first failure stops the map
+    bool batch = false;           // the function takes a run's items at once, see `run_batch`
     std::uint32_t chunksize = 0;  // items a run, exactly; 0: by cost
     std::uint64_t capacity = 0;   // items that are queued, running or unread at most
 };
@@ -139,6 +140,8 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
         return stopped_.load(std::memory_order_acquire) || future_->state.stop_requested();
     }
     bool run_lane(MapTask& task);
+    bool run_batch(MapTask& task);
+    void settle_batch(const std::vector<std::uint64_t>& indexes, PyObject* outcome);
     void run_item(std::uint64_t index);
     void fail(std::uint64_t index, PyObject* error);
     void settle(std::uint64_t index, Word word);
@@ -152,6 +155,7 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
     const std::shared_ptr<PoolShared> shared_;
     const bool single_;
     const bool return_exceptions_;
+    const bool batch_;
     const std::uint64_t capacity_;
     FutureObject* const future_;
     const std::unique_ptr<std::atomic<Word>[]> slots_;

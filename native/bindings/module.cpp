@@ -19,7 +19,6 @@ struct Slot {
 constexpr Slot kSlots[] = {
     {"pool_closed", &ModuleState::pool_closed},
     {"broken_pool", &ModuleState::broken_pool},
-    {"call_cancelled", &ModuleState::call_cancelled},
     {"shut_down", &ModuleState::shut_down},
     {"queue_empty", &ModuleState::queue_empty},
     {"queue_full", &ModuleState::queue_full},
@@ -74,7 +73,9 @@ PYBIND11_MODULE(_native, module, py::mod_gil_not_used(), py::multiple_interprete
                             register_call_context(module.ptr()) && register_thread_pool(module.ptr()) &&
                             register_lock(module.ptr()) && register_map(module.ptr()) && register_rlock(module.ptr()) &&
                             register_queue(module.ptr()) && register_counter(module.ptr()) &&
-                            register_array(module.ptr()) && register_dict(module.ptr());
+                            register_array(module.ptr()) && register_dict(module.ptr()) &&
+                            register_interpreter(module.ptr()) && register_process(module.ptr()) &&
+                            register_condition(module.ptr()) && register_shared(module.ptr());
     if (!registered) throw py::error_already_set();
     py::register_local_exception_translator(translate);
     module.def("install", &install, "Gives the native code the Python objects it needs. Once, by the package.");

@@ -64,4 +64,10 @@ PyTypeObject* add_type(PyObject* module, PyType_Spec* spec) {
     return failed == 0 ? reinterpret_cast<PyTypeObject*>(type) : nullptr;
 }
 
+bool add_shared_type(PyObject* module, PyType_Spec* spec, SharedKind kind) {
+    PyTypeObject* type = add_type(module, spec);
+    module_state().shared_types[static_cast<std::size_t>(kind)] = type;
+    return type != nullptr;
+}
+
 }  // namespace pyferris::python

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "py_ref.hpp"
+#include "shared_state.hpp"
 
 namespace pyferris::python {
 
@@ -11,12 +12,18 @@ struct ModuleState {
     // Native types.
     PyTypeObject* future_core = nullptr;
     PyTypeObject* awaiter = nullptr;
+    PyObject* call_cancelled = nullptr;  // pyferris.errors.CallCancelled
     PyTypeObject* pool_core = nullptr;
+    PyTypeObject* shared_types[kSharedKinds] = {};  // by SharedKind
+    PyObject* attach = nullptr;                     // _native._attach
+    PyObject* shared_encode = nullptr;              // (object, what) -> bytes; null: pickle
+    PyObject* shared_decode = nullptr;              // (bytes) -> object
+    PyObject* pickle_dumps = nullptr;               // pickle.dumps and loads, once they were needed
+    PyObject* pickle_loads = nullptr;
     // Given by the package.
     PyTypeObject* safe_future = nullptr;  // pyferris.future.SafeFuture
     PyObject* pool_closed = nullptr;      // exception classes, from pyferris.errors
     PyObject* broken_pool = nullptr;
-    PyObject* call_cancelled = nullptr;
     PyObject* shut_down = nullptr;           // queue.ShutDown or the package's own
     PyObject* queue_empty = nullptr;         // queue.Empty
     PyObject* queue_full = nullptr;          // queue.Full
@@ -36,6 +43,14 @@ struct ModuleState {
     PyObject* reactor_wake = nullptr;           // (reference) -> bool: False if that loop is gone
     PyObject* is_coroutine_function = nullptr;  // (callable) -> bool
     PyObject* coroutine_call = nullptr;         // ContextVar: the future of the coroutine whose context it is, or None
+    // Given where isolation is first used.
+    PyObject* ship = nullptr;              // pyferris._shipping.ship
+    PyObject* missing = nullptr;           // pyferris._shipping.MISSING
+    PyObject* wire_dumps = nullptr;        // pyferris._wire.dumps
+    PyObject* wire_loads = nullptr;        // pyferris._wire.loads
+    PyObject* wire_loads_error = nullptr;  // pyferris._wire.loads_error
+    PyObject* deliver = nullptr;           // (kind, payload, output, context) -> None
+    PyObject* answer = nullptr;            // (kind, payload) -> bytes
 };
 
 /// This interpreter's state. Attached threads only. Never null after the module was imported.
@@ -47,6 +62,8 @@ bool create_module_state();
 /// Makes a type from `spec`, adds it to `module` under its short name and returns it, owned by the module; null with
 /// an error set.
 PyTypeObject* add_type(PyObject* module, PyType_Spec* spec);
+/// The same for the type of a kind of shared data, which unpickling makes objects of.
+bool add_shared_type(PyObject* module, PyType_Spec* spec, SharedKind kind);
 
 // One function a hand-written type, in the file of the same name (bind_<name>.cpp). False with an error set.
 bool register_future(PyObject* module);
@@ -60,5 +77,9 @@ bool register_queue(PyObject* module);
 bool register_counter(PyObject* module);
 bool register_array(PyObject* module);
 bool register_dict(PyObject* module);
+bool register_interpreter(PyObject* module);
+bool register_process(PyObject* module);
+bool register_condition(PyObject* module);
+bool register_shared(PyObject* module);
 
 }  // namespace pyferris::python

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "context_scope.hpp"
+#include "isolated_call.hpp"
 #include "map_run.hpp"
 #include "py_compat.hpp"
 #include "pyferris/spin.hpp"
@@ -17,7 +18,62 @@ constexpr std::uint32_t kLookAfter = 64;             // calls between two looks 
 constexpr std::uint64_t kHoldOffNs = 3'000;          // an event loop's way from a submit to its next wait
 constexpr std::uint64_t kLongestHoldNs = 5'000'000;  // as the interpreter's own switch interval
 
+struct Registry {
+    std::mutex mutex;
+    std::vector<std::weak_ptr<PoolShared>> pools;  // guarded by mutex
+};
+
+Registry& registry() {
+    static auto* const instance = new Registry();
+    return *instance;
+}
+
 }  // namespace
+
+std::vector<std::shared_ptr<PoolShared>> all_pools() {
+    std::vector<std::shared_ptr<PoolShared>> pools;
+    Registry& all = registry();
+    const std::lock_guard lock(all.mutex);
+    for (const auto& weak : all.pools) {
+        if (auto pool = weak.lock()) pools.push_back(std::move(pool));
+    }
+    return pools;
+}
+
+bool adopt(PyObject* object, const std::shared_ptr<PoolShared>& shared) {
+    PoolObject* self = reinterpret_cast<PoolObject*>(object);
+    if (self->shared != nullptr) {
+        PyErr_SetString(PyExc_RuntimeError, "this pool was made already: __init__ must not be called again");
+        return false;
+    }
+    self->shared = shared;
+    Registry& all = registry();
+    const std::lock_guard lock(all.mutex);
+    std::erase_if(all.pools, [](const auto& weak) { return weak.expired(); });
+    all.pools.emplace_back(shared);
+    return true;
+}
+
+// 1: all workers are gone; 0: the time ran out; -1: error set.
+int join_pool(PoolShared& shared, Deadline deadline) {
+    if (shared.threads == nullptr) return 1;
+    const ParkerLease lease;
+    WaitQueue::Node node(*lease);
+    WaitResult result = WaitResult::woken;
+    if (shared.threads->add_joiner(node)) {
+        result = wait_attached(*lease, deadline);
+        if (result != WaitResult::woken && !shared.threads->remove_joiner(node)) {
+            consume_token(*lease);
+            if (result == WaitResult::timed_out) result = WaitResult::woken;
+        }
+    }
+    if (result == WaitResult::error) return -1;
+    if (result == WaitResult::timed_out) return 0;
+    PyThreadState* state = PyEval_SaveThread();
+    shared.threads->reap();
+    PyEval_RestoreThread(state);
+    return 1;
+}
 
 PyWorker* current_worker() noexcept { return this_worker; }
 
@@ -70,13 +126,14 @@ bool PyWorker::initialize() {
 // Whoever submitted the task holds the GIL still, and is mostly about to wait, on this call or in its event loop. A
 // thread that asks for a GIL that is held sleeps, and is woken through the kernel; one that comes a moment later finds
 // it free.
-void PyWorker::attach() {
+bool PyWorker::attach() {
 #ifndef Py_GIL_DISABLED
     const std::uint64_t released = gil_releases();
     spin_until([released] { return gil_releases() != released; }, kHoldOffNs);
 #endif
     PyEval_RestoreThread(state_);
     attached_at_ = now_ns();
+    return true;
 }
 
 void PyWorker::run(Task& task) {
@@ -141,7 +198,7 @@ void PyWorker::between() {
         return;
     }
     detach();
-    attach();
+    static_cast<void>(attach());
 }
 
 void PyWorker::detach() {
@@ -173,13 +230,13 @@ void PyWorker::stop() {
 void withdraw(PoolObject& pool, FutureObject* future) {
     if (pool.shared->threads != nullptr && pool.shared->threads->remove(future->task)) {
         drop_call(future);
-        pool.shared->active.fetch_sub(1, std::memory_order_relaxed);
+        count_call(*pool.shared, future, -1);
         Py_DECREF(as_object(future));
         return;
     }
     // A worker has it in hand and will find it cancelled.
     drop_call(future);
-    pool.shared->active.fetch_sub(1, std::memory_order_relaxed);
+    count_call(*pool.shared, future, -1);
 }
 
 bool help_pool(FutureObject* future) {
@@ -215,7 +272,7 @@ void discard(PyTask& task, PyObject* error) {
         } else {
             drop_call(future);
         }
-        reinterpret_cast<PoolObject*>(pool.get())->shared->active.fetch_sub(1, std::memory_order_relaxed);
+        count_call(*reinterpret_cast<PoolObject*>(pool.get())->shared, future, -1);
     }
     Py_DECREF(as_object(future));
 }

@@ -21,6 +21,7 @@
 
 namespace pyferris::python {
 
+struct IsolatedPool;
 class MapRun;
 class PyWorker;
 
@@ -31,8 +32,9 @@ struct PoolShared {
     std::string prefix;
     bool daemon = false;
     PyInterpreterState* interpreter = nullptr;
-    std::atomic<bool> closed{false};  // no more submits
-    std::atomic<bool> broken{false};  // an initializer failed
+    std::atomic<bool> closed{false};         // no more submits
+    std::atomic<bool> broken{false};         // an initializer failed
+    std::shared_ptr<IsolatedPool> isolated;  // what workers of other interpreters share; null: threads of this one
 
     std::mutex mutex;                           // guards all below; never held while attaching or dropping
     std::vector<PyWorker*> workers;             // started and not gone
@@ -55,7 +57,7 @@ class PyWorker final : public WorkerDriver {
     ~PyWorker() override;
 
     bool start() override;
-    void attach() override;
+    bool attach() override;
     void run(Task& task) override;
     void between() override;
     void detach() override;
@@ -97,6 +99,14 @@ PyWorker* current_worker() noexcept;
 
 /// The batch of the worker that this thread is, null on other threads.
 WakeBatch* current_worker_batch() noexcept;
+
+/// Gives the pool object what it shares with its workers, once. False with an error set.
+bool adopt(PyObject* pool, const std::shared_ptr<PoolShared>& shared);
+
+/// The pools of all interpreters that are not gone. Any thread.
+std::vector<std::shared_ptr<PoolShared>> all_pools();
+/// Waits until all workers of a closed pool are gone. 1; 0: the time ran out; -1: error set.
+int join_pool(PoolShared& shared, Deadline deadline);
 
 /// Takes a cancelled call out of the queue and drops what it holds. Attached.
 void withdraw(PoolObject& pool, FutureObject* future);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "pyferris/blocked_wait.hpp"
+#include "pyferris/fork_guard.hpp"
 #include "pyferris/future_state.hpp"
 #include "pyferris/spin.hpp"
 
@@ -39,6 +40,7 @@ struct ThreadPool::Worker {
     NativeParker parker;
     uv_thread_t thread{};
     bool searching = false;  // this is the woken one; guarded by the pool's mutex
+    bool given_up = false;   // counted no more; guarded by the pool's mutex
     bool choosy = false;     // as a helper, runs only what is marked as wanted; likewise
 };
 
@@ -76,6 +78,8 @@ Reaper& reaper() {
 }  // namespace
 
 std::shared_ptr<ThreadPool> ThreadPool::make(std::size_t max_workers, DriverFactory factory, std::size_t stack_size) {
+    static std::once_flag guarded;
+    std::call_once(guarded, [] { ForkGuard::add(lock_for_fork, unlock_after_fork); });
     std::shared_ptr<ThreadPool> pool(new ThreadPool(max_workers, std::move(factory), stack_size));
     Registry& all = registry();
     const std::lock_guard lock(all.mutex);
@@ -320,10 +324,13 @@ void ThreadPool::work(Worker& self) {
     }
     if (!started) return;
     while (Task* task = next(self)) {
-        driver.attach();
+        if (!driver.attach()) {
+            hand_over(self, *task);
+            break;
+        }
         do {
             driver.run(*task);
-            task = try_next();
+            task = try_next(self);
             if (task != nullptr) driver.between();
         } while (task != nullptr);
         driver.detach();
@@ -339,8 +346,52 @@ void ThreadPool::retire(Worker* self) {
     std::erase(idle_, self);
     if (std::exchange(self->searching, false)) searching_ = false;
     gone_.emplace_back(self);
+    if (!self->given_up) one_less();
+}
+
+// The mutex is held.
+void ThreadPool::one_less() {
     if (--live_ != 0) return;
     while (WaitQueue::Node* joiner = joiners_.take_one()) joiner->parker.unpark();
+}
+
+// The task goes back to the front, and a new worker comes for it. Where none can be started and no other is left, the
+// task stays queued until the next submit starts one.
+void ThreadPool::hand_over(Worker& self, Task& task) {
+    {
+        const std::lock_guard lock(mutex_);
+        queue_.push_front(task);
+        queued_.store(queue_.size(), std::memory_order_relaxed);
+        std::erase(workers_, &self);
+        self.given_up = true;  // the new one is counted in its place
+        ++starting_;
+    }
+    if (!start_worker()) {
+        const std::lock_guard lock(mutex_);
+        if (live_ == 0) {
+            while (WaitQueue::Node* joiner = joiners_.take_one()) joiner->parker.unpark();
+        }
+    }
+}
+
+bool ThreadPool::give_up(const WorkerDriver& driver) {
+    bool start = false;
+    {
+        const std::lock_guard lock(mutex_);
+        const auto found = std::find_if(workers_.begin(), workers_.end(),
+                                        [&](const Worker* worker) { return worker->driver.get() == &driver; });
+        if (found == workers_.end()) return false;
+        (*found)->given_up = true;
+        workers_.erase(found);
+        start = !queue_.empty();
+        if (start) {
+            ++starting_;
+        } else {
+            one_less();
+        }
+    }
+    if (start) start_worker();
+    return true;
 }
 
 Task* ThreadPool::next(Worker& self) {
@@ -350,6 +401,7 @@ Task* ThreadPool::next(Worker& self) {
     std::unique_lock lock(mutex_);
     for (;;) {
         if (std::exchange(self.searching, false)) searching_ = false;
+        if (self.given_up) return nullptr;
         task = queue_.pop_front();
         if (task != nullptr || closed_) break;
         if (spin && spinning_ == 0 && (spin_ns_ >= kLeastSpinNs || ++not_spun_ % kTryEvery == 0)) {
@@ -375,11 +427,12 @@ Task* ThreadPool::next(Worker& self) {
     return task;
 }
 
-Task* ThreadPool::try_next() {
+Task* ThreadPool::try_next(const Worker& self) {
     Worker* wake = nullptr;
     Task* task = nullptr;
     {
         const std::lock_guard lock(mutex_);
+        if (self.given_up) return nullptr;
         task = queue_.pop_front();
         if (task == nullptr) return nullptr;
         queued_.store(queue_.size(), std::memory_order_relaxed);
@@ -389,14 +442,14 @@ Task* ThreadPool::try_next() {
     return task;
 }
 
-void ThreadPool::before_fork() {
+void ThreadPool::lock_for_fork() {
     registry().mutex.lock();
     for (ThreadPool* pool : registry().pools) pool->mutex_.lock();
     FutureState::lock_all_stripes();
     BlockedWait::lock_all();
 }
 
-void ThreadPool::after_fork_in_parent() {
+void ThreadPool::unlock_after_fork() {
     BlockedWait::unlock_all();
     FutureState::unlock_all_stripes();
     for (ThreadPool* pool : registry().pools) pool->mutex_.unlock();
@@ -404,8 +457,6 @@ void ThreadPool::after_fork_in_parent() {
 }
 
 void ThreadPool::after_fork_in_child(const std::function<void(Task&)>& orphan) {
-    BlockedWait::unlock_all();
-    FutureState::unlock_all_stripes();
     BlockedWait::forget_lost_threads();
     std::vector<Task*> orphans;
     reaper().forget();
@@ -427,9 +478,7 @@ void ThreadPool::after_fork_in_child(const std::function<void(Task&)>& orphan) {
         }
         for (auto& worker : pool->gone_) static_cast<void>(worker.release());
         pool->gone_.clear();
-        pool->mutex_.unlock();
     }
-    registry().mutex.unlock();
     for (Task* task : orphans) orphan(*task);
 }
 

@@ -47,10 +47,13 @@ def asleep(count):
 """
 
 
-def run(program: str, *, code: int = 0, error: str | None = "") -> str:
-    """The output of the program, which ends by itself, with that exit code, and writes that to stderr."""
+def run(program: str, *, code: int = 0, error: str | None = "", first: str = "") -> str:
+    """The output of the program, which ends by itself, with that exit code, and writes that to stderr.
+
+    ``first`` runs before anything of the package is imported.
+    """
     done = subprocess.run(
-        [sys.executable, "-X", "faulthandler", "-c", START + textwrap.dedent(program)],
+        [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(first) + START + textwrap.dedent(program)],
         capture_output=True,
         text=True,
         timeout=LIMIT,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import array
 import copy
 import math
-import pickle
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
@@ -295,9 +294,9 @@ def test_can_be_subclassed_and_annotated() -> None:
     assert repr(SafeArray[int]).endswith("SafeArray[int]")
 
 
-@pytest.mark.parametrize("duplicate", [pickle.dumps, copy.copy, copy.deepcopy])
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
 def test_is_not_copied_by_accident(duplicate: Callable[[Any], Any]) -> None:
-    with pytest.raises(TypeError, match=r"cannot pickle or copy a SafeArray.*to_list\(\)"):
+    with pytest.raises(TypeError, match=r"cannot copy a SafeArray.*to_list\(\)"):
         duplicate(SafeArray([1]))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import gc
 import operator
-import pickle
 import sys
 import threading
 import weakref
@@ -297,9 +296,9 @@ def test_takes_weak_references_and_no_part_in_garbage_collection() -> None:
     assert seen == ["gone"]
 
 
-@pytest.mark.parametrize("duplicate", [pickle.dumps, copy.copy, copy.deepcopy])
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
 def test_is_not_copied_by_accident(duplicate: Callable[[Any], Any]) -> None:
-    with pytest.raises(TypeError, match=r"cannot pickle or copy a SafeCounter.*get\(\)"):
+    with pytest.raises(TypeError, match=r"cannot copy a SafeCounter.*get\(\)"):
         duplicate(SafeCounter())
 
 

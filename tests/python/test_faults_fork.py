@@ -114,3 +114,36 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     )
     assert run_program(program) == "0\n5"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_fork_whose_preparations_let_go_of_the_gil() -> None:
+    """Other modules' hooks run after ours and may let other threads run: those found a mutex taken, and kept the GIL."""
+    first = """
+    import os, time
+    os.register_at_fork(before=lambda: time.sleep(0.002))
+    """
+    program = (
+        FORK
+        + """
+over = False
+
+def use_pools():
+    rounds = 0
+    while not over:
+        pool = SafeThreadPool(1)
+        future = pool.submit(int, rounds)
+        assert list(pool.map(int, "12")) == [1, 2]
+        assert future.result() == rounds
+        del pool, future
+        rounds += 1
+    return rounds
+
+user = pyferris.SafeThread(target=use_pools)
+user.start()
+codes = [in_child(lambda: SafeThreadPool(1).submit(int).result()) for _ in range(40)]
+over = True
+print(set(codes), user.get_result() > 0)
+"""
+    )
+    assert run(program, first=first) == "{0} True"

@@ -7,9 +7,10 @@ import sys
 import threading
 import weakref
 
+import own_process
 import pytest
 
-from pyferris.safe_thread import SafeCondition, SafeLock, SafeRLock, SafeThread
+from pyferris.safe_thread import SafeCondition, SafeCounter, SafeLock, SafeQueue, SafeRLock, SafeThread
 
 LOCKS = [SafeLock, SafeRLock]
 
@@ -153,7 +154,100 @@ def test_a_condition_without_its_lock_is_an_error():
         SafeCondition().notify()
 
 
+@pytest.mark.parametrize("lock", [SafeRLock, SafeLock, threading.RLock])
+def test_a_condition_wakes_as_many_as_it_is_told_in_order(lock):
+    condition, waiting, woken = SafeCondition(lock()), [], SafeQueue()
+
+    def wait(number):
+        with condition:
+            waiting.append(number)
+            woken.push((number, condition.wait(60)))
+
+    threads = [SafeThread(target=wait, args=(number,)) for number in range(5)]
+    for number, thread in enumerate(threads):
+        thread.start()
+        while True:
+            with condition:
+                if len(waiting) > number:
+                    break
+    with condition:
+        assert len(condition._waiters) == 5
+        condition.notify(0)
+        condition.notify(2)
+        assert len(condition._waiters) == 3
+    assert sorted(woken.pop() for _ in range(2)) == [(0, True), (1, True)]
+    with condition:
+        condition.notify_all()
+    for thread in threads:
+        thread.get_result(60)
+    assert sorted(woken.to_list()) == [(2, True), (3, True), (4, True)]
+
+
+def test_waits_that_time_out_take_no_notification_with_them():
+    condition, items, taken, over = SafeCondition(), [], SafeCounter(), []
+
+    def take(timeout):
+        with condition:
+            while not over:
+                if items:
+                    items.pop()
+                    taken.increment()
+                else:
+                    condition.wait(timeout)
+
+    threads = [SafeThread(target=take, args=(0.0001 if i % 2 else None,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(2_000):
+        with condition:
+            items.append(1)
+            condition.notify()
+    while taken != 2_000:
+        with condition:
+            condition.wait(0.001)
+            condition.notify()
+    with condition:
+        over.append(1)
+        condition.notify_all()
+    for thread in threads:
+        thread.get_result(60)
+
+
+def test_a_condition_checks_its_arguments_and_its_lock():
+    condition = SafeCondition()
+    assert isinstance(condition, threading.Condition)
+    for call in (condition.wait, condition.notify, condition.notify_all):
+        with pytest.raises(RuntimeError, match="un-acquired lock"):
+            call()
+    with condition:
+        assert condition.wait(-1) is False
+        assert condition.wait(0) is False
+        with pytest.raises(TypeError):
+            condition.wait("1")
+        with pytest.raises(TypeError):
+            condition.notify("1")
+        assert condition._is_owned()
+    assert "Condition" in repr(condition)
+
+
+@pytest.mark.parametrize("lock", ["SafeRLock", "SafeLock"])
+def test_a_wait_that_a_signal_ends_holds_the_lock_again(lock):
+    own_process.run(f"""
+        from pyferris.safe_thread import SafeCondition, {lock}
+        condition = SafeCondition({lock}())
+        with condition:
+            try:
+                ctrl_c_in_next_line()
+                condition.wait()
+            except KeyboardInterrupt:
+                assert condition._is_owned() and len(condition._waiters) == 0
+            else:
+                raise AssertionError
+    """)
+
+
 CALLS = ["SafeLock(); x.acquire(); x.acquire()", "SafeQueue(); x.pop()", "SafeQueue(1, [1]); x.push(2)"]
+CALLS += ["SafeCondition(); x.acquire(); x.wait()"]
 
 
 @pytest.mark.parametrize("call", [*CALLS, "SafeQueue(initial=[1]); x.join()"])

@@ -69,7 +69,7 @@ def test_a_map_that_no_pool_has_made_says_so() -> None:
             use()
     empty.close()
     with pytest.raises(TypeError, match="runs in a SafeThreadPool, not in 5"):
-        empty._start(5, int, [1], True, 0, 0, None, False, False, None)
+        empty._start(5, int, [1], True, 0, 0, None, False, False, None, False)
     assert not _native.is_worker()
 
 

@@ -10,7 +10,7 @@
 //
 // A run is one word, cursor and end as the low halves of the indexes, so `next` and a theft are one compare-and-swap
 // each and race exactly once. Runs are sized by cost: one item until the cost is known, then as many as take
-// `kLongestRunNs`. With an exact size they are that long, in one piece: nothing is stolen then.
+// `run_ns`. With an exact size they are that long, in one piece: nothing is stolen then.
 #pragma once
 
 #include <algorithm>
@@ -29,8 +29,9 @@ class ItemClaims {
     /// Items that may be available and not run at one time.
     static constexpr std::uint64_t kMostItems = 1ULL << 31;
 
-    /// `exact`: items a run, or 0 to let the cost decide.
-    ItemClaims(std::size_t lanes, std::uint32_t exact) : exact_(exact), lanes_(lanes) {}
+    /// `exact`: items a run, or 0 to let the cost decide: then as many as take `run_ns`.
+    ItemClaims(std::size_t lanes, std::uint32_t exact, std::uint64_t run_ns = kLongestRunNs)
+        : exact_(exact), run_ns_(run_ns), lanes_(lanes) {}
 
     // All of these: any thread; those with a `lane` only by the one that has it.
 
@@ -117,7 +118,7 @@ class ItemClaims {
     }
     std::uint64_t size_by_cost() const noexcept {
         const std::uint64_t cost = cost_ns_.load(std::memory_order_relaxed);
-        return cost == 0 ? 1 : std::max<std::uint64_t>(1, kLongestRunNs / cost);
+        return cost == 0 ? 1 : std::max<std::uint64_t>(1, run_ns_ / cost);
     }
 
     // Claims up to `limit` items behind the shared index; returns how many.
@@ -164,6 +165,7 @@ class ItemClaims {
     }
 
     const std::uint32_t exact_;
+    const std::uint64_t run_ns_;
     std::atomic<std::uint64_t> claimed_{0};    // items below this were given to somebody
     std::atomic<std::uint64_t> available_{0};  // items below this exist
     std::atomic<std::uint64_t> cost_ns_{0};    // of one item, as last measured; 0: not known

@@ -56,6 +56,15 @@ class TaskQueue {
         unlink(*task);
         return task;
     }
+    /// Back to where it was taken from.
+    void push_front(Task& task) noexcept {
+        task.prev_ = nullptr;
+        task.next_ = first_;
+        task.queued_ = true;
+        (first_ != nullptr ? first_->prev_ : last_) = &task;
+        first_ = &task;
+        ++size_;
+    }
     Task* pop_front() noexcept {
         Task* task = first_;
         if (task != nullptr) unlink(*task);

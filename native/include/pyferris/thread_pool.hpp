@@ -6,7 +6,8 @@
 //
 //   starting --> searching --> running <--> searching --> parked --unpark--> searching
 //                                                |
-//                                                `--> gone   (closed and nothing queued)
+//                                                `--> gone   (closed and nothing queued; or it could not attach)
+//   running --give_up--> given up: counted no more, gone when its task returns
 //
 // One wake-up at a time: a submit that finds a woken worker still searching wakes no other; a worker that takes a
 // task and leaves more behind wakes the next. So a burst costs one wake-up a worker, not one a task, and a task that
@@ -39,7 +40,8 @@ class WorkerDriver {
 
     /// Before the first task, detached. False: the worker ends at once.
     virtual bool start() = 0;
-    virtual void attach() = 0;
+    /// False: this thread can run no more tasks. It stops, and another worker takes its place and its task.
+    virtual bool attach() = 0;
     /// Runs one task, attached.
     virtual void run(Task& task) = 0;
     /// Between two tasks of one attachment: deliver what the first has finished.
@@ -69,6 +71,9 @@ class ThreadPool : public std::enable_shared_from_this<ThreadPool> {
     bool remove(Task& task);
     /// The next task for a worker that waits inside its own task and may help. Null if there is none.
     Task* take_one();
+    /// The worker of this driver is stuck in its task: the pool goes on without it, and does not wait for it. Any
+    /// thread. False if it is none of the pool's workers any more.
+    bool give_up(const WorkerDriver& driver);
     struct Worker;
     /// The worker that this thread is, or null.
     static Worker* current_worker() noexcept { return current_; }
@@ -97,22 +102,24 @@ class ThreadPool : public std::enable_shared_from_this<ThreadPool> {
     /// True on a worker thread of this pool.
     bool is_current() const noexcept;
 
-    // Around fork(): the forking thread takes all pools' mutexes, so that the child finds them consistent. In the
-    // child each pool is empty and without workers; `orphan` gets every task that was queued.
-    static void before_fork();
-    static void after_fork_in_parent();
+    /// In a forked child, before it makes a thread: each pool is empty and without workers; `orphan` gets every task
+    /// that was queued. The pools' mutexes are free there (see fork_guard.hpp).
     static void after_fork_in_child(const std::function<void(Task&)>& orphan);
 
   private:
     static thread_local Worker* current_;  // the worker that this thread is
 
     ThreadPool(std::size_t max_workers, DriverFactory factory, std::size_t stack_size);
+    static void lock_for_fork();
+    static void unlock_after_fork();
     bool start_worker();
     static void thread_main(void* worker);
     void work(Worker& self);
     void retire(Worker* self);
+    void hand_over(Worker& self, Task& task);
+    void one_less();
     Task* next(Worker& self);
-    Task* try_next();
+    Task* try_next(const Worker& self);
     Worker* pick_idle();
 
     const std::size_t max_workers_;

@@ -1,0 +1,239 @@
+// Pools whose workers are interpreters of their own: opening them, submitting to them, and what Python asks of them.
+#include "context_scope.hpp"
+#include "exit_memory.hpp"
+#include "interpreter_worker.hpp"
+#include "notifier.hpp"
+#include "py_args.hpp"
+#include "py_compat.hpp"
+#include "shipping.hpp"
+
+namespace pyferris::python {
+
+namespace {
+
+WireCodec main_codec() { return WireCodec{module_state().wire_dumps, module_state().wire_loads}; }
+
+// Fills `call` with what is to be called. False with an error set.
+bool fill(IsolatedCall& call, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+    call.code = ship(args[0]);
+    if (call.code == nullptr) return false;
+    PyRef given = PyRef::steal(PyTuple_New(count - 1));
+    if (!given) return false;
+    for (Py_ssize_t i = 1; i < count; ++i) PyTuple_SET_ITEM(given.get(), i - 1, Py_NewRef(args[i]));
+    if (names != nullptr) {
+        call.has_keywords = true;
+        const PyRef keywords = PyRef::steal(PyDict_New());
+        for (Py_ssize_t i = 0; keywords && i < PyTuple_GET_SIZE(names); ++i) {
+            if (PyDict_SetItem(keywords.get(), PyTuple_GET_ITEM(names, i), args[count + i]) != 0) return false;
+        }
+        given = PyRef::steal(keywords ? PyTuple_Pack(2, given.get(), keywords.get()) : nullptr);
+        if (!given) return false;
+    }
+    PyRef what;
+    if (!is_plain(given.get())) {
+        what = PyRef::steal(PyUnicode_FromFormat("the arguments of %s", call.code->name.c_str()));
+        if (!what) return false;
+    }
+    return encode(given.get(), main_codec(), what ? what.get() : Py_None, &call.arguments);
+}
+
+// What calls print goes where their submitter's prints go.
+PyObject* current_output(PyObject* /*module*/ = nullptr, PyObject* /*unused*/ = nullptr) {
+    PyObject* out = PySys_GetObject("stdout");
+    PyObject* err = PySys_GetObject("stderr");
+    return PyTuple_Pack(2, out != nullptr ? out : Py_None, err != nullptr ? err : Py_None);
+}
+
+PyRef pack_bytes(const char* name, PyObject* value, std::string* bytes) {
+    if (value == Py_None) return PyRef::share(Py_None);
+    if (!PyBytes_Check(value)) {
+        PyErr_Format(PyExc_TypeError, "%s must be bytes, not %.100s", name, Py_TYPE(value)->tp_name);
+        return PyRef();
+    }
+    bytes->assign(PyBytes_AS_STRING(value), static_cast<std::size_t>(PyBytes_GET_SIZE(value)));
+    return PyRef::share(Py_None);
+}
+
+// `open_interpreters(pool, max_workers, prefix, environment, initializer, initargs, daemon, stack_size)`
+PyObject* open_interpreters(PyObject* /*module*/, PyObject* args) {
+    PyObject *object = nullptr, *environment = nullptr, *initializer = nullptr, *initargs = nullptr;
+    Py_ssize_t workers = 0;
+    Py_ssize_t stack_size = 0;
+    const char* prefix = nullptr;
+    int daemon = 0;
+    if (PyArg_ParseTuple(args, "OnsOOO!pn", &object, &workers, &prefix, &environment, &initializer, &PyTuple_Type,
+                         &initargs, &daemon, &stack_size) == 0) {
+        return nullptr;
+    }
+    if (!guard_forks()) return nullptr;
+    notifier::prepare();
+    auto shared = std::make_shared<PoolShared>();
+    shared->prefix = prefix;
+    shared->daemon = daemon != 0;
+    shared->interpreter = PyInterpreterState_Get();
+    shared->isolated = std::make_shared<IsolatedPool>();
+    IsolatedPool& isolated = *shared->isolated;
+    if (!pack_bytes("environment", environment, &isolated.environment)) return nullptr;
+    if (initializer != Py_None) {
+        isolated.initializer = ship(initializer);
+        if (isolated.initializer == nullptr) return nullptr;
+        const PyRef what = PyRef::steal(PyUnicode_FromString("initargs"));
+        if (!what || !encode(initargs, main_codec(), what.get(), &isolated.initargs)) return nullptr;
+    }
+    shared->threads = ThreadPool::make(
+        static_cast<std::size_t>(workers),
+        [weak = std::weak_ptr<PoolShared>(shared)](std::size_t) -> std::unique_ptr<WorkerDriver> {
+            return std::make_unique<InterpreterWorker>(weak.lock());
+        },
+        static_cast<std::size_t>(stack_size));
+    if (!adopt(object, shared)) return nullptr;
+    Py_RETURN_NONE;
+}
+
+// Takes `output` over, which is null with an error set where it could not be made.
+PyObject* submit_call(PoolObject* self, std::unique_ptr<IsolatedCall> call, PyObject* output) {
+    notifier::drop_finished();
+    FutureObject* future = output != nullptr ? new_future() : nullptr;
+    if (future == nullptr) {
+        Py_XDECREF(output);
+        return nullptr;
+    }
+    PoolShared& shared = *self->shared;
+    future->state.mark_as_call();
+    PyObject_GC_UnTrack(as_object(future));  // see bind_thread_pool.cpp
+    future->isolated = call.release();
+    future->isolated->output = output;
+    if (!capture_context(&future->call.context)) {
+        Py_DECREF(as_object(future));
+        return nullptr;
+    }
+    future->call.pool = reinterpret_cast<PoolObject*>(Py_NewRef(reinterpret_cast<PyObject*>(self)));
+    Py_INCREF(as_object(future));  // the queue's
+    count_call(shared, future, 1);
+    const ThreadPool::SubmitResult submitted = shared.threads->submit(future->task);
+    if (submitted == ThreadPool::SubmitResult::queued) return as_object(future);
+    count_call(shared, future, -1);
+    drop_call(future);
+    Py_DECREF(as_object(future));
+    Py_DECREF(as_object(future));
+    return refuse_submit(shared, submitted);
+}
+
+constexpr const char* kShipment = "pyferris shipment";
+using ShipmentPtr = std::shared_ptr<const Shipment>;
+
+// `prepare_shipment(function)`: what `submit_batch` takes for it.
+PyObject* prepare_shipment(PyObject* /*module*/, PyObject* function) {
+    ShipmentPtr shipment = ship(function);
+    if (shipment == nullptr) return nullptr;
+    auto* owned = new ShipmentPtr(std::move(shipment));
+    PyObject* capsule = PyCapsule_New(owned, kShipment, [](PyObject* self) {
+        delete static_cast<ShipmentPtr*>(PyCapsule_GetPointer(self, kShipment));
+    });
+    if (capsule == nullptr) delete owned;
+    return capsule;
+}
+
+// `submit_batch(pool, shipment, items, single, fail_fast, output)`: a future of what `_worker.call_each` gives.
+PyObject* submit_batch(PyObject* /*module*/, PyObject* args) {
+    PyObject *object = nullptr, *capsule = nullptr, *items = nullptr, *single = nullptr, *fail_fast = nullptr;
+    PyObject* output = nullptr;
+    if (PyArg_ParseTuple(args, "OOOOOO", &object, &capsule, &items, &single, &fail_fast, &output) == 0) return nullptr;
+    auto* shipment = static_cast<ShipmentPtr*>(PyCapsule_GetPointer(capsule, kShipment));
+    if (shipment == nullptr) return nullptr;
+    const PyRef given = PyRef::steal(PyTuple_Pack(3, items, single, fail_fast));
+    if (!given) return nullptr;
+    auto call = std::make_unique<IsolatedCall>();
+    call->code = *shipment;
+    call->is_batch = true;
+    PyRef what;
+    if (!is_plain(given.get())) what = PyRef::steal(PyUnicode_FromFormat("an item for %s", (*shipment)->name.c_str()));
+    if (!encode(given.get(), main_codec(), what ? what.get() : Py_None, &call->arguments)) return nullptr;
+    return submit_call(reinterpret_cast<PoolObject*>(object), std::move(call), Py_NewRef(output));
+}
+
+PyObject* encode_plain(PyObject* /*module*/, PyObject* object) {
+    if (!is_plain(object)) Py_RETURN_NONE;
+    return marshal_plain(object);
+}
+
+PyObject* set_bootstrap(PyObject* /*module*/, PyObject* code) {
+    const char* text = PyUnicode_AsUTF8(code);
+    if (text == nullptr) return nullptr;
+    set_interpreter_bootstrap(text);
+    Py_RETURN_NONE;
+}
+
+PyObject* counts(PyObject* /*module*/, PyObject* /*unused*/) {
+    return Py_BuildValue("nn", static_cast<Py_ssize_t>(Interpreter::count_parked()),
+                         static_cast<Py_ssize_t>(Interpreter::count_retired()));
+}
+
+PyObject* end_parked(PyObject* /*module*/, PyObject* /*unused*/) {
+    Interpreter::end_parked();
+    Py_RETURN_NONE;
+}
+
+PyObject* keep_memory(PyObject* /*module*/, PyObject* /*unused*/) {
+    if (!keep_memory_at_exit()) return nullptr;
+    Py_RETURN_NONE;
+}
+
+struct Slot {
+    const char* name;
+    PyObject* ModuleState::* member;
+};
+constexpr Slot kSlots[] = {
+    {"ship", &ModuleState::ship},
+    {"missing", &ModuleState::missing},
+    {"dumps", &ModuleState::wire_dumps},
+    {"loads", &ModuleState::wire_loads},
+    {"loads_error", &ModuleState::wire_loads_error},
+    {"deliver", &ModuleState::deliver},
+    {"answer", &ModuleState::answer},
+};
+
+// `install_isolation(**functions)`: what native code needs of Python for pools of interpreters. Once.
+PyObject* install_isolation(PyObject* /*module*/, PyObject* /*args*/, PyObject* given) {
+    for (const Slot& slot : kSlots) {
+        PyObject* value = given == nullptr ? nullptr : PyDict_GetItemString(given, slot.name);
+        if (value == nullptr) return PyErr_Format(PyExc_TypeError, "install_isolation() misses %s", slot.name);
+        Py_XSETREF(module_state().*slot.member, Py_NewRef(value));
+    }
+    Py_RETURN_NONE;
+}
+
+PyObject* in_main(PyObject* /*module*/, PyObject* /*unused*/) {
+    return PyBool_FromLong(PyInterpreterState_Get() == PyInterpreterState_Main() ? 1 : 0);
+}
+
+PyMethodDef functions[] = {
+    {"in_main_interpreter", in_main, METH_NOARGS, nullptr},
+    {"encode_plain", encode_plain, METH_O, nullptr},
+    {"prepare_shipment", prepare_shipment, METH_O, nullptr},
+    {"submit_batch", submit_batch, METH_VARARGS, nullptr},
+    {"current_output", current_output, METH_NOARGS, nullptr},
+    {"open_interpreters", open_interpreters, METH_VARARGS, nullptr},
+    {"set_interpreter_bootstrap", set_bootstrap, METH_O, nullptr},
+    {"interpreter_counts", counts, METH_NOARGS, nullptr},
+    {"end_parked_interpreters", end_parked, METH_NOARGS, nullptr},
+    {"keep_memory_at_exit", keep_memory, METH_NOARGS, nullptr},
+    {"install_isolation", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(install_isolation)),
+     METH_VARARGS | METH_KEYWORDS, nullptr},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+}  // namespace
+
+PyObject* submit_isolated(PoolObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+    if (self->shared->closed.load(std::memory_order_acquire)) {
+        return refuse_submit(*self->shared, ThreadPool::SubmitResult::closed);
+    }
+    auto call = std::make_unique<IsolatedCall>();
+    if (!fill(*call, args, count, names)) return nullptr;
+    return submit_call(self, std::move(call), current_output());
+}
+
+bool register_interpreter(PyObject* module) { return PyModule_AddFunctions(module, functions) == 0; }
+
+}  // namespace pyferris::python

@@ -1,0 +1,210 @@
+#include "interpreter.hpp"
+
+#include <mutex>
+
+#include "py_compat.hpp"
+#include "pyferris/fork_guard.hpp"
+
+namespace pyferris::python {
+
+namespace {
+
+struct Lot {
+    std::mutex mutex;  // guards all below; never held while attaching
+    std::vector<std::unique_ptr<Interpreter>> parked;
+    std::vector<std::unique_ptr<Interpreter>> retired;
+    std::string bootstrap;  // Python code that makes `worker`, the module pyferris._worker
+};
+
+Lot& lot() {
+    static auto* const instance = new Lot();
+    return *instance;
+}
+
+// What was raised, as text. Attached.
+std::string take_error_text() {
+    const PyRef error = PyRef::steal(take_raised());
+    if (!error) return "unknown error";
+    const PyRef text = PyRef::steal(PyObject_Str(error.get()));
+    const char* utf8 = text ? PyUnicode_AsUTF8(text.get()) : nullptr;
+    std::string result = Py_TYPE(error.get())->tp_name;
+    if (utf8 != nullptr) result.append(": ").append(utf8);
+    PyErr_Clear();
+    return result;
+}
+
+}  // namespace
+
+void set_interpreter_bootstrap(std::string code) {
+    static std::once_flag guarded;
+    std::call_once(guarded, [] { ForkGuard::add([] { lot().mutex.lock(); }, [] { lot().mutex.unlock(); }); });
+    Lot& all = lot();
+    const std::lock_guard lock(all.mutex);
+    all.bootstrap = std::move(code);
+}
+
+PyThreadState* Interpreter::enter(PyInterpreterState* interpreter) {
+    PyThreadState* state = PyThreadState_New(interpreter);
+    PyEval_RestoreThread(state);
+    return state;
+}
+
+void Interpreter::leave(PyThreadState* state) {
+    PyThreadState_Clear(state);
+    PyThreadState_DeleteCurrent();
+}
+
+PyObject* Interpreter::function(const char* name) const {
+    PyObject* found = PyDict_GetItemString(namespace_, name);
+    if (found == nullptr) PyErr_Format(PyExc_AttributeError, "pyferris._worker has no %s", name);
+    return found;
+}
+
+bool Interpreter::is_alone(PyThreadState* mine) const {
+    for (PyThreadState* each = PyInterpreterState_ThreadHead(state_); each != nullptr;
+         each = PyThreadState_Next(each)) {
+        if (each != mine && each != keeper_) return false;
+    }
+    return true;
+}
+
+bool Interpreter::prepare(std::string* error) {
+    std::string code;
+    {
+        Lot& all = lot();
+        const std::lock_guard lock(all.mutex);
+        code = all.bootstrap;
+    }
+    const PyRef globals = PyRef::steal(PyDict_New());
+    if (!globals || PyDict_SetItemString(globals.get(), "__builtins__", PyEval_GetBuiltins()) != 0) return false;
+    // In a frame of Python's: pybind11's modules need one when they are imported.
+    const PyRef ran = PyRef::steal(PyRun_String(code.c_str(), Py_file_input, globals.get(), globals.get()));
+    PyObject* worker = ran ? PyDict_GetItemString(globals.get(), "worker") : nullptr;
+    if (worker == nullptr) {
+        *error = take_error_text();
+        return false;
+    }
+    namespace_ = Py_NewRef(PyModule_GetDict(worker));
+    codec_ = WireCodec{Py_XNewRef(function("dumps")), Py_XNewRef(function("loads"))};
+    if (codec_.dumps != nullptr && codec_.loads != nullptr) return true;
+    *error = take_error_text();
+    return false;
+}
+
+std::unique_ptr<Interpreter> Interpreter::make(std::string* error) {
+#if PY_VERSION_HEX >= 0x030C0000
+    PyInterpreterConfig config = {};
+    config.use_main_obmalloc = 0;
+    config.allow_fork = 0;
+    config.allow_exec = 0;
+    config.allow_threads = 1;
+    config.allow_daemon_threads = 0;
+    config.check_multi_interp_extensions = 1;
+    config.gil = PyInterpreterConfig_OWN_GIL;
+    PyThreadState* state = nullptr;
+    const PyStatus status = Py_NewInterpreterFromConfig(&state, &config);
+    if (PyStatus_Exception(status) != 0 || state == nullptr) {
+        *error = status.err_msg != nullptr ? status.err_msg : "no interpreter could be made";
+        return nullptr;
+    }
+    std::unique_ptr<Interpreter> made(new Interpreter());
+    made->state_ = PyThreadState_GetInterpreter(state);
+    const bool prepared = made->prepare(error);
+    if (!prepared) {
+        Py_EndInterpreter(state);
+        return nullptr;
+    }
+    made->keeper_ = PyThreadState_New(made->state_);
+    leave(state);
+    return made;
+#else
+    *error = "this Python has no interpreters with a GIL of their own";
+    return nullptr;
+#endif
+}
+
+std::unique_ptr<Interpreter> Interpreter::lease(std::string* error) {
+    {
+        Lot& all = lot();
+        const std::lock_guard lock(all.mutex);
+        if (!all.parked.empty()) {
+            std::unique_ptr<Interpreter> found = std::move(all.parked.back());
+            all.parked.pop_back();
+            return found;
+        }
+    }
+    return make(error);
+}
+
+void Interpreter::park(std::unique_ptr<Interpreter> interpreter) {
+    Lot& all = lot();
+    const std::lock_guard lock(all.mutex);
+    all.parked.push_back(std::move(interpreter));
+}
+
+void Interpreter::retire(std::unique_ptr<Interpreter> interpreter) {
+    Lot& all = lot();
+    const std::lock_guard lock(all.mutex);
+    all.retired.push_back(std::move(interpreter));
+}
+
+void Interpreter::end(std::unique_ptr<Interpreter> interpreter) {
+    PyThreadState* const outer = attached_state();
+    if (outer != nullptr) PyEval_SaveThread();
+    PyThreadState* const state = enter(interpreter->state_);
+    for (auto& [number, function] : interpreter->functions) Py_DECREF(function);
+    Py_CLEAR(interpreter->codec_.dumps);
+    Py_CLEAR(interpreter->codec_.loads);
+    Py_CLEAR(interpreter->namespace_);
+    // An interpreter ends with its last thread state.
+    PyThreadState_Clear(interpreter->keeper_);
+    PyThreadState_Delete(interpreter->keeper_);
+    Py_EndInterpreter(state);
+    if (outer != nullptr) PyEval_RestoreThread(outer);
+}
+
+bool Interpreter::end_one(bool also_retired) {
+    std::unique_ptr<Interpreter> next;
+    {
+        Lot& all = lot();
+        const std::lock_guard lock(all.mutex);
+        auto& from = all.parked.empty() && also_retired ? all.retired : all.parked;
+        if (from.empty()) return false;
+        next = std::move(from.back());
+        from.pop_back();
+    }
+    end(std::move(next));
+    return true;
+}
+
+void Interpreter::end_parked() {
+    while (end_one(false)) {
+    }
+}
+
+void Interpreter::end_all() {
+    while (end_one(true)) {
+    }
+}
+
+std::size_t Interpreter::count_parked() {
+    Lot& all = lot();
+    const std::lock_guard lock(all.mutex);
+    return all.parked.size();
+}
+
+std::size_t Interpreter::count_retired() {
+    Lot& all = lot();
+    const std::lock_guard lock(all.mutex);
+    return all.retired.size();
+}
+
+void Interpreter::forget_after_fork() {
+    Lot& all = lot();
+    for (auto& each : all.parked) static_cast<void>(each.release());
+    for (auto& each : all.retired) static_cast<void>(each.release());
+    all.parked.clear();
+    all.retired.clear();
+}
+
+}  // namespace pyferris::python

@@ -1,0 +1,379 @@
+#include "interpreter_worker.hpp"
+
+#include <chrono>
+#include <condition_variable>
+
+#include "context_scope.hpp"
+#include "notifier.hpp"
+#include "py_compat.hpp"
+#include "py_wait.hpp"
+
+namespace pyferris::python {
+
+namespace {
+
+constexpr std::size_t kMostFunctions = 256;  // shipped ones that a worker keeps
+
+thread_local WorkerSlot* this_slot = nullptr;
+
+constexpr const char* kSlotCapsule = "pyferris worker slot";
+using SlotPtr = std::shared_ptr<WorkerSlot>;
+
+PyMethodDef send_def = {"send", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(send_home)), METH_FASTCALL,
+                        nullptr};
+
+// `send(kind, payload)` of one worker. Attached to its interpreter.
+PyObject* make_sender(const SlotPtr& slot) {
+    auto* owned = new SlotPtr(slot);
+    const PyRef capsule = PyRef::steal(PyCapsule_New(owned, kSlotCapsule, [](PyObject* self) {
+        delete static_cast<SlotPtr*>(PyCapsule_GetPointer(self, kSlotCapsule));
+    }));
+    if (!capsule) {
+        delete owned;
+        return nullptr;
+    }
+    return PyCFunction_New(&send_def, capsule.get());
+}
+
+struct Answer {
+    std::mutex mutex;
+    std::condition_variable ready;
+    bool done = false;  // guarded by mutex
+    std::string bytes;  // likewise
+};
+
+// In the main interpreter, on the notifier's thread.
+void answer(const std::shared_ptr<Answer>& result, long kind, const std::string& payload) {
+    const PyRef bytes =
+        PyRef::steal(PyBytes_FromStringAndSize(payload.data(), static_cast<Py_ssize_t>(payload.size())));
+    const PyRef said =
+        PyRef::steal(bytes ? PyObject_CallFunction(module_state().answer, "lO", kind, bytes.get()) : nullptr);
+    if (!said || !PyBytes_Check(said.get())) PyErr_WriteUnraisable(nullptr);
+    const std::lock_guard lock(result->mutex);
+    result->done = true;
+    if (said && PyBytes_Check(said.get())) {
+        result->bytes.assign(PyBytes_AS_STRING(said.get()), static_cast<std::size_t>(PyBytes_GET_SIZE(said.get())));
+    }
+    result->ready.notify_all();
+}
+
+// `request(kind, payload, timeout)`: what the main interpreter answers within `timeout` seconds. Attached to a
+// worker's.
+PyObject* request(PyObject* /*self*/, PyObject* args) {
+    long kind = 0;
+    const char* payload = nullptr;
+    Py_ssize_t size = 0;
+    double timeout = 0;
+    if (PyArg_ParseTuple(args, "ly#d:request", &kind, &payload, &size, &timeout) == 0) return nullptr;
+    const auto result = std::make_shared<Answer>();
+    notifier::post(
+        [result, kind, text = std::string(payload, static_cast<std::size_t>(size))] { answer(result, kind, text); });
+    PyThreadState* self = PyEval_SaveThread();
+    bool done = false;
+    {
+        std::unique_lock lock(result->mutex);
+        done = result->ready.wait_for(lock, std::chrono::duration<double>(timeout), [&] { return result->done; });
+    }
+    PyEval_RestoreThread(self);
+    if (done) return PyBytes_FromStringAndSize(result->bytes.data(), static_cast<Py_ssize_t>(result->bytes.size()));
+    PyErr_SetString(PyExc_TimeoutError, "the main interpreter did not answer in time");
+    return nullptr;
+}
+
+PyMethodDef request_def = {"request", request, METH_VARARGS, nullptr};
+
+// In the main interpreter, on the notifier's thread.
+void deliver_home(FutureObject* future, long kind, const std::string& payload) {
+    const PyRef bytes =
+        PyRef::steal(PyBytes_FromStringAndSize(payload.data(), static_cast<Py_ssize_t>(payload.size())));
+    PyObject* output = future == nullptr || future->isolated->output == nullptr ? Py_None : future->isolated->output;
+    PyObject* context = future == nullptr || future->call.context == nullptr ? Py_None : future->call.context;
+    const PyRef done = PyRef::steal(
+        bytes ? PyObject_CallFunction(module_state().deliver, "lOOO", kind, bytes.get(), output, context) : nullptr);
+    if (!done) PyErr_WriteUnraisable(nullptr);
+}
+
+void fill_what(const Shipment& code, PyRef* what) {
+    *what = PyRef::steal(PyUnicode_FromFormat("the result of %s", code.name.c_str()));
+    if (!*what) PyErr_Clear();
+}
+
+}  // namespace
+
+bool current_isolated_worker() noexcept { return this_slot != nullptr; }
+
+InterpreterWorker::InterpreterWorker(std::shared_ptr<PoolShared> shared)
+    : shared_(std::move(shared)), slot_(std::make_shared<WorkerSlot>()) {
+    slot_->driver = this;
+    slot_->pool = shared_;
+    remember_slot(slot_);
+    const std::lock_guard lock(shared_->isolated->mutex);
+    shared_->isolated->slots.push_back(slot_);
+}
+
+InterpreterWorker::~InterpreterWorker() = default;
+
+// Not attached; `attached` is held.
+bool InterpreterWorker::lease(std::string* error) {
+    slot_->interpreter = Interpreter::lease(error);
+    if (slot_->interpreter == nullptr) return false;
+    slot_->state = PyThreadState_New(slot_->interpreter->state());
+    const std::lock_guard lock(slot_->mutex);
+    slot_->open = slot_->interpreter->state();
+    slot_->ident = PyThread_get_thread_ident();
+    slot_->gone = false;
+    return true;
+}
+
+// The pool's environment and initializer. False with an error set. Attached.
+bool InterpreterWorker::enter() {
+    const Interpreter& interpreter = *slot_->interpreter;
+    const IsolatedPool& pool = *shared_->isolated;
+    PyObject* enter = interpreter.function("enter");
+    const PyRef sender = PyRef::steal(enter != nullptr ? make_sender(slot_) : nullptr);
+    const PyRef requester = PyRef::steal(PyCFunction_New(&request_def, nullptr));
+    const PyRef environment = PyRef::steal(
+        PyBytes_FromStringAndSize(pool.environment.data(), static_cast<Py_ssize_t>(pool.environment.size())));
+    if (!sender || !requester || !environment) return false;
+    const PyRef entered =
+        PyRef::steal(PyObject_CallFunctionObjArgs(enter, environment.get(), sender.get(), requester.get(), nullptr));
+    if (!entered) return false;
+    if (pool.initializer == nullptr) return true;
+    PyObject* function = shipped(*pool.initializer);
+    const PyRef args = PyRef::steal(function != nullptr ? decode(pool.initargs, interpreter.codec()) : nullptr);
+    const PyRef done = PyRef::steal(args ? PyObject_CallObject(function, args.get()) : nullptr);
+    return static_cast<bool>(done);
+}
+
+bool InterpreterWorker::start() {
+    this_slot = slot_.get();
+    slot_->attached.lock();
+    std::string error;
+    if (!lease(&error)) {
+        slot_->attached.unlock();
+        break_pool_with(error);
+        this_slot = nullptr;
+        return false;
+    }
+    PyEval_RestoreThread(slot_->state);
+    keep_spare_context();
+    if (!enter()) {
+        break_pool_with_raised();
+        give_back();
+        return false;
+    }
+    detach();
+    return true;
+}
+
+// False where a fork took the interpreter away: it has deleted this thread's state, and what CPython knows of the
+// thread still points there, so that it must never attach again.
+bool InterpreterWorker::attach() {
+    slot_->attached.lock();
+    if (slot_->interpreter == nullptr) {
+        slot_->attached.unlock();
+        return false;
+    }
+    PyEval_RestoreThread(slot_->state);
+    return true;
+}
+
+void InterpreterWorker::detach() {
+    slot_->state = PyEval_SaveThread();
+    slot_->attached.unlock();
+}
+
+// The shipped function, borrowed; null with an error set.
+PyObject* InterpreterWorker::shipped(const Shipment& code) {
+    auto& known = slot_->interpreter->functions;
+    const auto found = known.find(code.number);
+    if (found != known.end()) return found->second;
+    if (known.size() == kMostFunctions) {
+        for (auto& [number, function] : known) Py_DECREF(function);
+        known.clear();
+    }
+    PyObject* load = slot_->interpreter->function("load_function");
+    const PyRef blob =
+        PyRef::steal(PyBytes_FromStringAndSize(code.blob.data(), static_cast<Py_ssize_t>(code.blob.size())));
+    PyObject* function = load != nullptr && blob ? PyObject_CallOneArg(load, blob.get()) : nullptr;
+    if (function != nullptr) known.emplace(code.number, function);
+    return function;
+}
+
+// What the call returned, or null with its error set.
+PyObject* InterpreterWorker::call(FutureObject* future) {
+    IsolatedCall& call = *future->isolated;
+    PyObject* function = shipped(*call.code);
+    if (function == nullptr) return nullptr;
+    const PyRef keep = PyRef::share(function);
+    WireCodec codec = slot_->interpreter->codec();
+    codec.function = function;
+    const PyRef given = PyRef::steal(decode(call.arguments, codec));
+    call.arguments.clear();
+    if (!given) return nullptr;
+    if (call.is_batch) {
+        PyObject* each = slot_->interpreter->function("call_each");
+        if (each == nullptr) return nullptr;
+        PyObject* const* parts = &PyTuple_GET_ITEM(given.get(), 0);
+        return PyObject_CallFunctionObjArgs(each, function, parts[0], parts[1], parts[2], nullptr);
+    }
+    if (!call.has_keywords) return PyObject_Call(function, given.get(), nullptr);
+    return PyObject_Call(function, PyTuple_GET_ITEM(given.get(), 0), PyTuple_GET_ITEM(given.get(), 1));
+}
+
+void InterpreterWorker::run(Task& task) {
+    FutureObject* future = future_of(static_cast<CallTask&>(task));
+    if (!future->state.claim()) {
+        notifier::let_go(future);
+        return;
+    }
+    Message outcome;
+    Ending ending = Ending::returned;
+    const Interpreter& interpreter = *slot_->interpreter;
+    IsolatedCall& isolated = *future->isolated;
+    slot_->calls.fetch_add(1);
+    slot_->running.store(future);
+    set_foreign_call(&future->state);
+    // Whoever asks sets the request, then looks for who runs the call; one of both sees the other.
+    if (future->state.stop_requested()) {
+        PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), module_state().call_cancelled);
+    }
+    // A context of its own: what the call sets in it (contextvars, decimal's precision) ends with it.
+    ContextScope scope(nullptr);
+    PyRef result = PyRef::steal(scope.enter() ? call(future) : nullptr);
+    if (!scope.leave()) result = PyRef();
+    if (result) {
+        PyRef what;
+        if (!is_plain(result.get())) fill_what(*isolated.code, &what);
+        if (!encode(result.get(), interpreter.codec(), what ? what.get() : Py_None, &outcome)) result = PyRef();
+    }
+    // Twice at most: a request to stop may come while the error is encoded.
+    for (int attempt = 0; !result && PyErr_Occurred() != nullptr && attempt < 2; ++attempt) {
+        const PyRef error = PyRef::steal(take_raised());
+        outcome.clear();
+        if (PyErr_GivenExceptionMatches(error.get(), module_state().call_cancelled) != 0) {
+            ending = Ending::cancelled;
+            break;
+        }
+        ending = Ending::failed;
+        PyObject* dumps = interpreter.function("dumps_error");
+        const PyRef bytes = PyRef::steal(dumps != nullptr ? PyObject_CallOneArg(dumps, error.get()) : nullptr);
+        if (bytes)
+            outcome.data.assign(PyBytes_AS_STRING(bytes.get()),
+                                static_cast<std::size_t>(PyBytes_GET_SIZE(bytes.get())));
+    }
+    if (PyErr_Occurred() != nullptr) PyErr_Clear();
+    result = PyRef();
+    if (slot_->has_buffered) {
+        slot_->has_buffered = false;
+        PyObject* flush = interpreter.function("flush");
+        const PyRef flushed = PyRef::steal(flush != nullptr ? PyObject_CallNoArgs(flush) : nullptr);
+        if (!flushed) PyErr_Clear();
+    }
+    set_foreign_call(nullptr);
+    slot_->running.store(nullptr);
+    if (future->state.stop_requested()) PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), nullptr);
+    count_call(*shared_, future, -1);
+    finish_isolated(future, std::move(outcome), ending);
+}
+
+// Attached before, detached and without an interpreter afterwards.
+void InterpreterWorker::give_back() {
+    Interpreter& interpreter = *slot_->interpreter;
+    for (auto& [number, function] : interpreter.functions) Py_DECREF(function);
+    interpreter.functions.clear();
+    drop_spare_context();
+    PyObject* leave = interpreter.function("leave");
+    PyObject* clean = leave != nullptr ? PyObject_CallNoArgs(leave) : nullptr;
+    if (clean == nullptr) PyErr_Clear();
+    bool reusable = clean == Py_True;
+    Py_XDECREF(clean);
+    {
+        const std::lock_guard lock(slot_->mutex);
+        slot_->open = nullptr;
+    }
+    slot_->state = PyEval_SaveThread();
+    {
+        std::unique_lock lock(slot_->mutex);
+        slot_->quiet.wait(lock, [this] { return slot_->interrupters == 0; });
+    }
+    PyEval_RestoreThread(slot_->state);
+    reusable = reusable && interpreter.is_alone(slot_->state);
+    Interpreter::leave(std::exchange(slot_->state, nullptr));
+    if (reusable) {
+        Interpreter::park(std::move(slot_->interpreter));
+    } else {
+        Interpreter::retire(std::move(slot_->interpreter));
+    }
+    slot_->attached.unlock();
+    {
+        const std::lock_guard lock(slot_->mutex);
+        slot_->gone = true;
+        slot_->quiet.notify_all();
+    }
+    {
+        const std::lock_guard lock(shared_->isolated->mutex);
+        std::erase(shared_->isolated->slots, slot_);
+    }
+    this_slot = nullptr;
+}
+
+void InterpreterWorker::stop() {
+    slot_->attached.lock();
+    if (slot_->interpreter != nullptr) {
+        PyEval_RestoreThread(slot_->state);
+        give_back();
+        return;
+    }
+    slot_->attached.unlock();
+    this_slot = nullptr;
+}
+
+// Without an interpreter.
+void InterpreterWorker::break_pool_with(std::string error) {
+    notifier::post([shared = shared_, error = std::move(error)] {
+        PyErr_Format(PyExc_RuntimeError, "no interpreter for a worker of this pool: %s", error.c_str());
+        const PyRef raised = PyRef::steal(take_raised());
+        break_pool(*shared, raised.get());
+    });
+}
+
+// With the error that is set in the worker's interpreter. Attached to it.
+void InterpreterWorker::break_pool_with_raised() {
+    const PyRef error = PyRef::steal(take_raised());
+    PyObject* dumps = slot_->interpreter->function("dumps_error");
+    const PyRef bytes = PyRef::steal(dumps != nullptr ? PyObject_CallOneArg(dumps, error.get()) : nullptr);
+    std::string data;
+    if (bytes) data.assign(PyBytes_AS_STRING(bytes.get()), static_cast<std::size_t>(PyBytes_GET_SIZE(bytes.get())));
+    PyErr_Clear();
+    notifier::post([shared = shared_, data = std::move(data)] {
+        const PyRef encoded =
+            PyRef::steal(PyBytes_FromStringAndSize(data.data(), static_cast<Py_ssize_t>(data.size())));
+        PyRef raised =
+            PyRef::steal(encoded ? PyObject_CallOneArg(module_state().wire_loads_error, encoded.get()) : nullptr);
+        if (!raised) raised = PyRef::steal(take_raised());
+        break_pool(*shared, raised.get());
+    });
+}
+
+PyObject* send_home(PyObject* self, PyObject* const* args, Py_ssize_t count) {
+    const SlotPtr& slot = *static_cast<SlotPtr*>(PyCapsule_GetPointer(self, kSlotCapsule));
+    if (count != 2 || !PyLong_Check(args[0]) || !PyBytes_Check(args[1])) {
+        PyErr_SetString(PyExc_TypeError, "send() takes an int, the kind, and bytes");
+        return nullptr;
+    }
+    const long kind = PyLong_AsLong(args[0]);
+    if (kind == -1 && PyErr_Occurred() != nullptr) return nullptr;
+    std::string payload(PyBytes_AS_STRING(args[1]), static_cast<std::size_t>(PyBytes_GET_SIZE(args[1])));
+    if (kind == 0) {  // something is buffered there: `flush` is due at the end of the call
+        slot->has_buffered = true;
+        Py_RETURN_NONE;
+    }
+    // Attached, so that the call cannot end before its future is known to have spoken.
+    FutureObject* future = slot->running.load();
+    if (future != nullptr) future->isolated->has_spoken = true;
+    notifier::post([future, kind, payload = std::move(payload)] { deliver_home(future, kind, payload); });
+    Py_RETURN_NONE;
+}
+
+}  // namespace pyferris::python

@@ -1,0 +1,67 @@
+// Workers whose calls run in an interpreter of their own, and what a pool of them shares.
+//
+// A worker's thread leases an interpreter before its first call and parks it after the last. While it runs calls it is
+// attached to that interpreter; it never attaches to the main one.
+//
+//   PoolShared --> IsolatedPool --> WorkerSlot (shared) <-- InterpreterWorker
+//
+// A slot (worker_slots.hpp) is what others may touch of a worker.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "worker_slots.hpp"
+
+namespace pyferris::python {
+
+/// What the workers of one pool share. Everything but `slots` is set before the first of them.
+struct IsolatedPool {
+    std::string environment;                      // for `_worker.enter`
+    std::shared_ptr<const Shipment> initializer;  // or null
+    Message initargs;
+
+    std::mutex mutex;
+    std::vector<std::shared_ptr<WorkerSlot>> slots;  // guarded by mutex
+};
+
+class InterpreterWorker final : public WorkerDriver {
+  public:
+    explicit InterpreterWorker(std::shared_ptr<PoolShared> shared);
+    ~InterpreterWorker() override;
+
+    bool start() override;
+    bool attach() override;
+    void run(Task& task) override;
+    void between() override {}
+    void detach() override;
+    void stop() override;
+
+  private:
+    bool lease(std::string* error);
+    bool enter();
+    PyObject* shipped(const Shipment& code);
+    PyObject* call(FutureObject* future);
+    void break_pool_with(std::string error);
+    void break_pool_with_raised();
+    void give_back();
+
+    const std::shared_ptr<PoolShared> shared_;
+    const std::shared_ptr<WorkerSlot> slot_;
+};
+
+/// True on a worker thread of another interpreter.
+bool current_isolated_worker() noexcept;
+
+/// `submit` of a pool of interpreters.
+PyObject* submit_isolated(PoolObject* pool, PyObject* const* args, Py_ssize_t count, PyObject* names);
+
+/// Sends `payload` of `kind` to the main interpreter (`pyferris._environment.deliver`), on behalf of the call that this
+/// thread runs, or of none. Attached to the worker's interpreter.
+PyObject* send_home(PyObject* self, PyObject* const* args, Py_ssize_t count);
+
+/// Registers what Python needs of all this. False with an error set.
+bool register_interpreter(PyObject* module);
+
+}  // namespace pyferris::python

@@ -1,0 +1,39 @@
+"""How many cores this process may use."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+
+__all__ = ["usable_cores"]
+
+_CGROUP = "/sys/fs/cgroup"
+
+
+def usable_cores() -> int:
+    """Return the number of cores that the affinity mask and the control group's quota leave; 1 at least."""
+    count_here = getattr(os, "process_cpu_count", None)  # from Python 3.13 on
+    if count_here is not None:
+        count = count_here() or 1
+    elif hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    else:
+        count = os.cpu_count() or 1
+    quota = _quota()
+    return count if quota is None else max(1, min(count, math.ceil(quota)))
+
+
+def _quota() -> float | None:
+    """Cores that the control group (version 2, then 1) allows; None where nothing limits them."""
+    with contextlib.suppress(OSError, ValueError):
+        with open(f"{_CGROUP}/cpu.max") as file:
+            allowed, period = file.read().split()
+        return None if allowed == "max" else int(allowed) / int(period)
+    with contextlib.suppress(OSError, ValueError):
+        with open(f"{_CGROUP}/cpu/cpu.cfs_quota_us") as file:
+            micros = int(file.read())
+        with open(f"{_CGROUP}/cpu/cpu.cfs_period_us") as file:
+            every = int(file.read())
+        return None if micros <= 0 else micros / every
+    return None

@@ -1,0 +1,160 @@
+"""Nothing of one pool is left in a worker interpreter for the next."""
+
+from __future__ import annotations
+
+import marshal
+import os
+import warnings
+
+import pytest
+from interpreters import PREFACE, make_home, make_worker, needs_interpreters
+from own_process import run
+
+from pyferris._messages import STDERR
+
+__all__ = ["make_home", "make_worker"]
+
+
+@needs_interpreters
+def test_nothing_of_a_pool_is_left_for_the_next(worker):
+    worker.enter()
+    worker.interpreter.run("report((sorted(sys.modules), sorted(vars(sys)), sorted(vars(__builtins__))))")
+    before = marshal.loads(os.read(worker._read, 1 << 16))
+    worker.interpreter.run("""
+        import atexit, builtins, collections.abc, decimal, gc, logging, os, random, types, warnings
+        builtins.own = os.own = sys.own = collections.abc.own = 1
+        builtins.len = os.getcwd = lambda *given: 7
+        sys.modules["own"] = types.ModuleType("own")
+        sys.path.append("/own")
+        sys.meta_path.insert(0, type("Finder", (), {"find_spec": staticmethod(lambda *given: None)}))
+        sys.path_hooks.append(print)
+        sys.settrace(lambda *given: None)
+        sys.setrecursionlimit(5000)
+        sys.set_int_max_str_digits(0)
+        os.environ["OWN"] = "1"
+        os.environ.pop("PATH", None)
+        decimal.getcontext().prec = 3
+        random.seed(1)
+        gc.disable()
+        gc.callbacks.append(lambda *given: None)
+        logging.getLogger("own").setLevel(1)
+        logging.raiseExceptions = False
+        warnings.simplefilter("error")
+        sys.stdout = None
+        atexit.register(report, "exit function")
+        del atexit, builtins, collections, decimal, gc, logging, os, random, types, warnings
+    """)
+    worker.interpreter.run("usable = _worker.leave()")
+    assert marshal.loads(os.read(worker._read, 1000)) == "exit function"
+    assert worker.ask("report(usable)") is True
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        worker.enter()
+    worker.interpreter.run("report((sorted(sys.modules), sorted(vars(sys)), sorted(vars(__builtins__))))")
+    assert marshal.loads(os.read(worker._read, 1 << 16)) == before
+    worker.interpreter.run("""
+        import decimal, gc, os, warnings
+        assert len([1]) == 1 and os.getcwd() != 7 and "/own" not in sys.path and print not in sys.path_hooks
+        assert "OWN" not in os.environ and "PATH" in os.environ
+        assert decimal.getcontext().prec == 28 and gc.isenabled() and not gc.callbacks and sys.gettrace() is None
+        assert "own" not in sys.modules and len(sys.meta_path) == len({id(each) for each in sys.meta_path})
+        assert "Finder" not in [type(each).__name__ for each in sys.meta_path]
+        warnings.warn("no error")
+        import logging
+        assert logging.raiseExceptions and logging.getLogger("own").level == 0
+    """)
+
+
+@needs_interpreters
+def test_an_interpreter_with_a_thread_that_goes_on_is_not_used_again():
+    # In a process of its own: such an interpreter cannot be ended.
+    run(
+        PREFACE
+        + """
+        interpreter.run('''
+        import _thread
+        stop, started = _thread.allocate_lock(), _thread.allocate_lock()
+        stop.acquire()
+        started.acquire()
+        _thread.start_new_thread(lambda: (started.release(), stop.acquire()), ())
+        started.acquire()
+        assert not _worker.leave()
+        ''')
+        os._exit(0)
+        """
+    )
+
+
+@needs_interpreters
+def test_an_executor_left_open_does_not_keep_an_interpreter(worker):
+    worker.enter()
+    worker.interpreter.run("""
+        from concurrent.futures import ThreadPoolExecutor
+        executor = ThreadPoolExecutor(2)
+        assert list(executor.map(abs, [-1, -2, -3])) == [1, 2, 3]
+    """)
+    assert worker.leave()
+
+
+@needs_interpreters
+def test_an_exit_function_that_fails_says_so_at_home(worker):
+    worker.enter()
+    worker.interpreter.run("import atexit; atexit.register(lambda: 1 / 0)")
+    assert worker.leave()
+    assert b"ZeroDivisionError" in b"".join(payload for kind, payload in worker.said() if kind == STDERR)
+
+
+@needs_interpreters
+def test_an_interpreter_does_not_grow_from_pool_to_pool(worker):
+    def pages() -> int:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1])
+
+    if not os.path.exists("/proc/self/statm"):
+        pytest.skip("no /proc")
+    for round_number in range(40):
+        worker.enter()
+        worker.interpreter.run("import collections, datetime, decimal, json, logging, random")
+        assert worker.leave()
+        if round_number == 10:
+            before = pages()
+    assert (pages() - before) * os.sysconf("SC_PAGESIZE") < 3 << 20
+
+
+@needs_interpreters
+def test_little_is_imported_in_a_worker(worker):
+    worker.enter()
+    found = worker.ask("report(sorted(sys.modules))")
+    assert not {"typing", "logging", "threading", "asyncio", "re", "random", "pickle"} & set(found)  # type: ignore[call-overload]
+
+
+@needs_interpreters
+def test_workers_and_the_main_interpreter_import_at_once_without_harm():
+    # In a process of its own: what goes wrong here ends the process, or its exit.
+    run(
+        PREFACE
+        + """
+        code = '''
+        for _ in range(5):
+            _worker.enter(environment, send, lambda kind, payload, timeout: b"")
+            import asyncio, collections, datetime, decimal, json, re
+            assert json.loads(json.dumps({"a": [1.5]})) == {"a": [1.5]}
+            async def one(): return str(datetime.datetime.now() + datetime.timedelta(1)), decimal.Decimal(2).sqrt()
+            asyncio.run(one())
+            del asyncio, collections, datetime, decimal, json, re, one
+            assert _worker.leave()
+        '''
+        import json, _asyncio, _ssl, _random, math, select, _struct, _bisect, _heapq, _contextvars, _socket, hashlib
+        import _pickle, asyncio
+        environment = _environment.capture()
+        interpreter.close()
+        def work():
+            interpreter = Interpreter(null)
+            interpreter.run(code, environment=environment)
+            interpreter.close()
+        threads = [threading.Thread(target=work) for _ in range(2)]
+        [thread.start() for thread in threads]
+        import csv, decimal, datetime, sqlite3, unittest.mock, xml.etree.ElementTree
+        [thread.join() for thread in threads]
+    """
+    )
