@@ -71,6 +71,8 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
     1024
     """
 
+    _kind = "none"  # also where __init__ was not called: what is native says so
+
     def __init__(
         self,
         max_workers: int | None = None,
@@ -324,7 +326,7 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
             self._refuse_own_wait(own)
         by = f"{threading.current_thread().name} called shutdown()"
         with self._runner_lock:
-            runner, maps = self._runner, self._maps
+            maps = self._maps
         if maps is None:
             self._close(by)
         else:
@@ -332,6 +334,8 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
             maps._close(by)
         if cancel_futures:
             self._cancel_all_queued()
+        with self._runner_lock:
+            runner = self._runner  # none is made in a closed pool
         if runner is not None:
             runner.close()
         if not wait:
