@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from . import _environment, _native, _shipping, _wire
+from .errors import PoolClosed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +80,14 @@ class BatchRunner:
         self._output = _native.current_output()
 
     def __call__(self, items: list[Any]) -> tuple[list[Any], dict[int, BaseException] | None, int]:
-        future = _native.submit_batch(self._pool, self._shipment, items, self._single, self._fail_fast, self._output)
+        try:
+            future = self._submit(items)
+        except PoolClosed:
+            raise
+        except Exception as error:  # one of them cannot travel
+            if len(items) == 1:
+                return [None], {0: error}, 0
+            return self._one_by_one(items)
         data, failures, took = _native.wait_through(future)
         results: list[Any] = _wire.loads(data)
         if failures is None:
@@ -89,3 +97,20 @@ class BatchRunner:
             {place: _wire.loads_error(error) for place, error in failures.items()},
             took,
         )
+
+    def _submit(self, items: list[Any]) -> Any:
+        return _native.submit_batch(self._pool, self._shipment, items, self._single, self._fail_fast, self._output)
+
+    def _one_by_one(self, items: list[Any]) -> tuple[list[Any], dict[int, BaseException] | None, int]:
+        results: list[Any] = []
+        failures: dict[int, BaseException] = {}
+        took = 0
+        for place, item in enumerate(items):
+            given, failed, nanoseconds = self([item])
+            results += given
+            took += nanoseconds
+            if failed:
+                failures[place] = failed[0]
+                if self._fail_fast:
+                    break
+        return results + [None] * (len(items) - len(results)), failures or None, took
