@@ -77,6 +77,11 @@ bool adopt(PyObject* object, const std::shared_ptr<PoolShared>& shared) {
         return false;
     }
     self->shared = shared;
+    if (module_state().drained && shared->threads != nullptr) {
+        shared->closed_by = kAtExit;
+        shared->closed.store(true, std::memory_order_release);
+        shared->threads->close();
+    }
     Registry& all = registry();
     const std::lock_guard lock(all.mutex);
     std::erase_if(all.pools, [](const auto& weak) { return weak.expired(); });
@@ -345,24 +350,37 @@ PyType_Spec spec = {"pyferris._native.PoolCore", sizeof(PoolObject), 0,
 
 // --- the whole process: exit and fork
 
-// Ends every pool of this interpreter: waits for what is queued, except in daemon pools. False if an isolated call of
-// one could not be stopped.
-PyObject* drain_pools(PyObject* /*module*/, PyObject* /*unused*/) {
-    auto pools = all_pools();
-    std::erase_if(pools, [](const auto& each) { return each->interpreter != PyInterpreterState_Get(); });
+// True if one was open.
+bool close_at_exit(const std::vector<std::shared_ptr<PoolShared>>& pools) {
+    bool open = false;
     for (const auto& shared : pools) {
         {
             const std::lock_guard lock(shared->mutex);
-            if (shared->closed_by.empty()) shared->closed_by = "the interpreter is shutting down";
+            if (shared->closed_by.empty()) shared->closed_by = kAtExit;
         }
-        shared->closed.store(true, std::memory_order_release);
+        open = !shared->closed.exchange(true, std::memory_order_acq_rel) || open;
         if (shared->threads == nullptr) continue;
         if (shared->daemon) discard_queued(*shared, nullptr);
         shared->threads->close();
     }
-    for (const auto& shared : pools) {
-        if (!shared->daemon && join(*shared, kNoDeadline) < 0) return nullptr;
+    return open;
+}
+
+// Ends every pool of this interpreter: waits for what is queued, except in daemon pools. False if an isolated call of
+// one could not be stopped.
+PyObject* drain_pools(PyObject* /*module*/, PyObject* /*unused*/) {
+    std::vector<std::shared_ptr<PoolShared>> pools;
+    bool interrupted = false;
+    for (bool first = true; !interrupted; first = false) {  // a call may make a pool while others are waited for
+        pools = all_pools();
+        std::erase_if(pools, [](const auto& each) { return each->interpreter != PyInterpreterState_Get(); });
+        if (!close_at_exit(pools) && !first) break;
+        for (const auto& shared : pools) {
+            interrupted = interrupted || (!shared->daemon && join(*shared, kNoDeadline) < 0);
+        }
     }
+    module_state().drained = true;
+    if (interrupted) return nullptr;
     if (PyInterpreterState_Get() != PyInterpreterState_Main()) Py_RETURN_TRUE;
     stop_reactor();
     return PyBool_FromLong(end_isolation(pools) ? 1 : 0);

@@ -41,6 +41,8 @@ struct ModuleState {
     PyObject* wire_loads = nullptr;        // pyferris._wire.loads
     PyObject* wire_loads_error = nullptr;  // pyferris._wire.loads_error
     PyObject* deliver = nullptr;           // (kind, payload, output, context) -> None
+
+    bool drained = false;  // this interpreter ends: its pools were drained, and a new one would run nothing
 };
 
 /// This interpreter's state. Attached threads only. Never null after the module was imported.

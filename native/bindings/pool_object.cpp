@@ -267,8 +267,8 @@ PyObject* refuse_submit(PoolShared& shared, ThreadPool::SubmitResult why) {
     }
     const bool broken = shared.broken.load();
     PyErr_Format(broken ? module_state().broken_pool : module_state().pool_closed,
-                 "cannot submit to this pool: %s; make a new SafeThreadPool",
-                 by.empty() ? "it was closed" : by.c_str());
+                 "cannot submit to this pool: %s%s", by.empty() ? "it was closed" : by.c_str(),
+                 by == kAtExit ? "" : "; make a new SafeThreadPool");
     return nullptr;
 }
 

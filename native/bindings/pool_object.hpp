@@ -115,6 +115,8 @@ void discard(PyTask& task, PyObject* error);
 void fail_call(FutureObject* future, PyObject* error);
 /// An initializer failed with `error`: reports it, closes the pool and fails what is queued. Attached.
 void break_pool(PoolShared& shared, PyObject* error);
+/// Who closed a pool that was open when the interpreter ended, or is made afterwards.
+inline constexpr const char* kAtExit = "the interpreter is shutting down";
 /// Raises why a task was not queued. Always null.
 PyObject* refuse_submit(PoolShared& shared, ThreadPool::SubmitResult why);
 
