@@ -23,13 +23,17 @@ _running: dict[SafeThread[Any], int] = {}  # by which thread each is run; 0 unti
 class SafeThread(threading.Thread, Generic[T]):
     """A ``threading.Thread`` in every respect, with the result of its target, which can also be awaited.
 
-    ``isolation="inline"``: ``start()`` runs it in the caller. An exception goes to ``threading.excepthook``, too.
+    ``isolation="inline"``: ``start()`` runs it in the caller. An exception goes to ``threading.excepthook``, too, which
+    ignores ``SystemExit`` where it was not replaced.
 
     >>> thread = SafeThread(target=pow, args=(2, 10))
     >>> thread.start()
     >>> thread.get_result()
     1024
     """
+
+    _inline = _begun = False  # also where __init__ was not called
+    _own_run: Callable[[], Any] | None = None  # set on the instance by the user
 
     def __init__(
         self,
@@ -59,6 +63,7 @@ class SafeThread(threading.Thread, Generic[T]):
         self._begun = True
         # The instance's `run` hides the class's, so that what an overridden one returns is kept as well.
         self._body = self.run
+        self._own_run = self.__dict__.get("run")
         self.run = self._run_body  # type: ignore[method-assign]
         _running[self] = 0
         if self._inline:
@@ -71,7 +76,7 @@ class SafeThread(threading.Thread, Generic[T]):
             _running.pop(self, None)
             self._begun = False
             self._body = None
-            del self.run
+            self._show_run()
             raise
 
     def run(self) -> Any:
@@ -83,9 +88,17 @@ class SafeThread(threading.Thread, Generic[T]):
         finally:
             del self._target, self._args, self._kwargs  # type: ignore[attr-defined]
 
+    def _show_run(self) -> None:
+        """Have ``run`` be again what it was before ``start``."""
+        own, self._own_run = self._own_run, None
+        if own is None:
+            del self.run
+        else:
+            self.run = own  # type: ignore[method-assign]
+
     def _run_body(self) -> None:
         body, self._body = self._body, None
-        del self.run
+        self._show_run()
         assert body is not None
         _running[self] = threading.get_ident()
         try:
@@ -102,8 +115,7 @@ class SafeThread(threading.Thread, Generic[T]):
             future._set_cancelled()
         except BaseException as error:
             try:
-                if not isinstance(error, SystemExit):
-                    self._invoke_excepthook(self)  # type: ignore[attr-defined]  # reports a hook that raises
+                self._invoke_excepthook(self)  # type: ignore[attr-defined]  # reports a hook that raises
             finally:
                 future.set_exception(error)
                 future.mark_retrieved()
@@ -111,12 +123,16 @@ class SafeThread(threading.Thread, Generic[T]):
             future.set_result(result)
 
     def _check_begun(self) -> None:
+        if not self._initialized:  # type: ignore[attr-defined]
+            raise RuntimeError("Thread.__init__() not called")
         if not self._begun:
             raise RuntimeError(f"{self.name} was not started: call start() before asking for its result")
 
     def is_alive(self) -> bool:
         """Return True while the thread runs."""
-        if self._inline and self._initialized:  # type: ignore[attr-defined]
+        if not self._initialized:  # type: ignore[attr-defined]
+            raise RuntimeError("Thread.__init__() not called")
+        if self._inline:
             return self._begun and not self.future.done()
         return super().is_alive()
 
@@ -142,6 +158,8 @@ class SafeThread(threading.Thread, Generic[T]):
 
     def cancel(self) -> None:
         """Ask the thread to stop: ``check_cancelled`` and ``sleep`` in it raise ``CallCancelled``. Any thread."""
+        if not self._initialized:  # type: ignore[attr-defined]
+            raise RuntimeError("Thread.__init__() not called")
         if not self._begun:
             raise RuntimeError(f"{self.name} was not started: there is nothing to stop")
         self.future.cancel()
