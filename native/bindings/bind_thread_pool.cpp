@@ -97,17 +97,17 @@ PyObject* open(PyObject* object, PyObject* args) {
     PoolObject* self = as_pool(object);
     Py_ssize_t workers = 0;
     Py_ssize_t stack_size = 0;
-    const char* prefix = nullptr;
+    PyObject* prefix = nullptr;
     PyObject* initializer = nullptr;
     PyObject* initargs = nullptr;
     int is_inline = 0;
     int daemon = 0;
-    if (PyArg_ParseTuple(args, "nsOO!ppn", &workers, &prefix, &initializer, &PyTuple_Type, &initargs, &is_inline,
+    if (PyArg_ParseTuple(args, "nUOO!ppn", &workers, &prefix, &initializer, &PyTuple_Type, &initargs, &is_inline,
                          &daemon, &stack_size) == 0) {
         return nullptr;
     }
     auto shared = std::make_shared<PoolShared>();
-    shared->prefix = prefix;
+    if (!read_text(prefix, &shared->prefix)) return nullptr;
     shared->daemon = daemon != 0;
     shared->interpreter = PyInterpreterState_Get();
     if (initializer != Py_None) Py_XSETREF(self->initializer, Py_NewRef(initializer));
@@ -216,8 +216,8 @@ PyObject* submit(PyObject* object, PyObject* const* args, Py_ssize_t count, PyOb
 // `_close(by)`: no more submits. The first reason is kept.
 PyObject* close(PyObject* object, PyObject* by) {
     PoolShared& shared = *as_pool(object)->shared;
-    const char* text = PyUnicode_AsUTF8(by);
-    if (text == nullptr) return nullptr;
+    std::string text;
+    if (!read_text(by, &text)) return nullptr;
     {
         const std::lock_guard lock(shared.mutex);
         if (shared.closed_by.empty()) shared.closed_by = text;

@@ -4,6 +4,7 @@
 
 #include "context_scope.hpp"
 #include "map_run.hpp"
+#include "py_args.hpp"
 #include "py_compat.hpp"
 #include "pyferris/spin.hpp"
 
@@ -38,8 +39,8 @@ bool PyWorker::start() {
         const std::lock_guard lock(shared_->mutex);
         shared_->workers.push_back(this);
     }
-    PyObject* thread = PyObject_CallFunction(module_state().worker_started, "sO",
-                                             (shared_->prefix + "_" + std::to_string(index_)).c_str(),
+    PyObject* name = make_text(shared_->prefix + "_" + std::to_string(index_));  // "N" takes it over, also null
+    PyObject* thread = PyObject_CallFunction(module_state().worker_started, "NO", name,
                                              shared_->daemon ? Py_True : Py_False);
     if (thread == nullptr) PyErr_WriteUnraisable(nullptr);
     {
