@@ -89,6 +89,8 @@ class CoroutineRunner:
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait for the thread, at most ``timeout`` seconds; False if the time ran out."""
+        if timeout is not None:
+            timeout = max(0.0, timeout) if timeout < threading.TIMEOUT_MAX else None
         self._thread.join(timeout)
         return not self._thread.is_alive()
 

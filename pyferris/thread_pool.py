@@ -7,6 +7,7 @@ import concurrent.futures
 import itertools
 import os
 import threading
+import time
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from . import _native, _runtime
@@ -175,9 +176,12 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
             runner.close()
         if not wait:
             return True
+        began = time.monotonic()
         if not self._join(timeout):
             return False
-        return runner is None or runner.join(timeout)
+        if runner is None:
+            return True
+        return runner.join(None if timeout is None else timeout - (time.monotonic() - began))
 
     def _abort(self) -> None:
         """End because the block around the pool was interrupted: cancel what is queued, ask the running to stop."""
