@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CoroutineRunner"]
 
+_drained = False  # the interpreter ends; a new loop would not be waited for
 _runners: weakref.WeakSet[CoroutineRunner] = weakref.WeakSet()
 # Of a forked child's parent: ending one here would be seen there, or be complained of.
 _lost: list[tuple[asyncio.AbstractEventLoop, dict[SafeFuture[Any], asyncio.Task[Any]]]] = []
@@ -33,6 +34,8 @@ class CoroutineRunner:
     """
 
     def __init__(self, pool: PoolCore, name: str, daemon: bool) -> None:
+        if _drained:
+            raise PoolClosed("cannot submit to this pool: the interpreter is shutting down")
         self._pool = weakref.ref(pool, lambda _: self.close())
         self._name = name
         self._daemon = daemon
@@ -95,6 +98,8 @@ class CoroutineRunner:
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait for the thread, at most ``timeout`` seconds; False if the time ran out."""
+        if timeout is not None:
+            timeout = max(0.0, timeout) if timeout < threading.TIMEOUT_MAX else None
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
@@ -108,12 +113,17 @@ class CoroutineRunner:
     @staticmethod
     def close_all() -> None:
         """At exit: close all, wait for those that are no daemons."""
-        runners = list(_runners)
-        for runner in runners:
-            runner.close()
-        for runner in runners:
-            if not runner._thread.daemon:
-                runner.join()
+        global _drained
+        while True:
+            runners = list(_runners)
+            _drained = all(runner._closed for runner in runners)  # else a coroutine may make a pool meanwhile
+            for runner in runners:
+                runner.close()
+            for runner in runners:
+                if not runner._thread.daemon:
+                    runner.join()
+            if _drained:
+                return
 
     def _forked(self) -> None:
         if self._thread is threading.current_thread():
@@ -173,7 +183,7 @@ class CoroutineRunner:
         for task in asyncio.all_tasks(loop):
             task._log_destroy_pending = False  # type: ignore[attr-defined]
             with contextlib.suppress(BaseException):
-                task.get_coro().close()  # type: ignore[union-attr]
+                task.get_coro().close()
         with contextlib.suppress(Exception):
             loop.close()
         return bool(futures)

@@ -228,7 +228,8 @@ def safe_parallel_map(
     ``timeout``: seconds for the whole; ``explain``: the list has a ``report`` (``MapReport``) of how it came about.
 
     The first exception, in time, is raised at once: what is queued is cancelled, what runs is asked to stop and not
-    waited for; with ``return_exceptions`` it takes its item's place. Raises ``TimeoutError`` when the time is over,
+    waited for; with ``return_exceptions`` it takes its item's place, unless it is no ``Exception`` (``SystemExit``,
+    ``KeyboardInterrupt`` and the like). Raises ``TimeoutError`` when the time is over,
     ``ValueError`` and ``TypeError`` for wrong arguments. Any thread; inside a worker of a pool it runs inline.
 
     >>> safe_parallel_map(len, ["a", "bb"])

@@ -29,13 +29,17 @@ class SafeThread(threading.Thread, Generic[T]):
     A target that is a coroutine function is run by ``asyncio.run``, in the thread.
     ``isolation="inline"``: ``start()`` runs it in the caller; other values as for ``SafeThreadPool``: the target runs
     in a worker of its own, an overridden ``run`` is a ``TypeError``, and ``start()`` raises ``TypeError`` for arguments
-    that cannot be copied. An exception goes to ``threading.excepthook``, too.
+    that cannot be copied. An exception goes to ``threading.excepthook``, too,
+    which ignores ``SystemExit`` where it was not replaced.
 
     >>> thread = SafeThread(target=pow, args=(2, 10))
     >>> thread.start()
     >>> thread.get_result()
     1024
     """
+
+    _inline = _begun = False  # also where __init__ was not called
+    _own_run: Callable[[], Any] | None = None  # set on the instance by the user
 
     def __init__(
         self,
@@ -69,6 +73,7 @@ class SafeThread(threading.Thread, Generic[T]):
         self._begun = True
         # The instance's `run` hides the class's, so that what an overridden one returns is kept as well.
         self._body = self.run
+        self._own_run = self.__dict__.get("run")
         self.run = self._run_body  # type: ignore[method-assign]
         _running[self] = 0
         if self._inline:
@@ -89,7 +94,7 @@ class SafeThread(threading.Thread, Generic[T]):
             _running.pop(self, None)
             self._begun = False
             self._body = None
-            del self.run
+            self._show_run()
             raise
 
     def _shipped(self, pool: SafeThreadPool) -> Callable[[], Any]:
@@ -140,10 +145,17 @@ class SafeThread(threading.Thread, Generic[T]):
             raise
         finally:
             self.future._set_cancel_hook(None)
+    def _show_run(self) -> None:
+        """Have ``run`` be again what it was before ``start``."""
+        own, self._own_run = self._own_run, None
+        if own is None:
+            del self.run
+        else:
+            self.run = own  # type: ignore[method-assign]
 
     def _run_body(self) -> None:
         body, self._body = self._body, None
-        del self.run
+        self._show_run()
         assert body is not None
         _running[self] = threading.get_ident()
         try:
@@ -160,8 +172,7 @@ class SafeThread(threading.Thread, Generic[T]):
             future._set_cancelled()
         except BaseException as error:
             try:
-                if not isinstance(error, SystemExit):
-                    self._invoke_excepthook(self)  # type: ignore[attr-defined]  # reports a hook that raises
+                self._invoke_excepthook(self)  # type: ignore[attr-defined]  # reports a hook that raises
             finally:
                 future.set_exception(error)
                 future.mark_retrieved()
@@ -169,6 +180,8 @@ class SafeThread(threading.Thread, Generic[T]):
             future.set_result(result)
 
     def _check_begun(self) -> None:
+        if not self._initialized:  # type: ignore[attr-defined]
+            raise RuntimeError("Thread.__init__() not called")
         if not self._begun:
             raise RuntimeError(f"{self.name} was not started: call start() before asking for its result")
 
@@ -187,7 +200,9 @@ class SafeThread(threading.Thread, Generic[T]):
 
     def is_alive(self) -> bool:
         """Return True while the thread runs."""
-        if self._inline and self._initialized:  # type: ignore[attr-defined]
+        if not self._initialized:  # type: ignore[attr-defined]
+            raise RuntimeError("Thread.__init__() not called")
+        if self._inline:
             return self._begun and not self.future.done()
         return super().is_alive()
 
@@ -213,6 +228,8 @@ class SafeThread(threading.Thread, Generic[T]):
 
     def cancel(self) -> None:
         """Ask the thread to stop: ``check_cancelled`` and ``sleep`` in it raise ``CallCancelled``. Any thread."""
+        if not self._initialized:  # type: ignore[attr-defined]
+            raise RuntimeError("Thread.__init__() not called")
         if not self._begun:
             raise RuntimeError(f"{self.name} was not started: there is nothing to stop")
         self.future.cancel()

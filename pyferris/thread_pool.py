@@ -256,7 +256,8 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
         ``timeout``: seconds from now until which results are waited for. ``chunksize``: items a run of a worker,
         exactly; 1 lets the measured cost decide (200 microseconds at most). ``buffersize``: take items from the
         iterables only as results are read, at most so many ahead. ``progress``: show a progress line.
-        ``return_exceptions``: failed items give their exception. Each call runs in a copy of the caller's
+        ``return_exceptions``: failed items give their exception, if it is an ``Exception``: ``SystemExit``,
+        ``KeyboardInterrupt`` and the like are raised all the same. Each call runs in a copy of the caller's
         contextvars; of a coroutine function each worker awaits one call at a time. Other calls of the pool wait for
         one run at most. Raises ``PoolClosed`` after ``shutdown``, ``TypeError`` and ``ValueError`` for wrong arguments.
 

@@ -12,35 +12,53 @@ namespace pyferris::python {
 
 namespace {
 
-// Closes these pools and waits for what is queued in them, except in daemon pools. False with an error set.
-bool drain(const std::vector<std::shared_ptr<PoolShared>>& pools) {
+using Pools = std::vector<std::shared_ptr<PoolShared>>;
+
+// True if one was open.
+bool close_at_exit(const Pools& pools) {
+    bool open = false;
     for (const auto& shared : pools) {
         {
             const std::lock_guard lock(shared->mutex);
-            if (shared->closed_by.empty()) shared->closed_by = "the interpreter is shutting down";
+            if (shared->closed_by.empty()) shared->closed_by = kAtExit;
         }
-        shared->closed.store(true, std::memory_order_release);
+        open = !shared->closed.exchange(true, std::memory_order_acq_rel) || open;
         if (shared->threads == nullptr) continue;
         if (shared->daemon) discard_queued(*shared, nullptr);
         shared->threads->close();
     }
-    return std::all_of(pools.begin(), pools.end(),
-                       [](const auto& shared) { return shared->daemon || join_pool(*shared, kNoDeadline) >= 0; });
+    return open;
+}
+
+// The pools of this interpreter whose workers are its threads, or other interpreters.
+Pools pools_here(bool isolated) {
+    Pools pools = all_pools();
+    std::erase_if(pools, [isolated](const auto& each) {
+        return each->interpreter != PyInterpreterState_Get() || (each->isolated != nullptr) != isolated;
+    });
+    return pools;
+}
+
+// Closes them and waits for what is queued in them, except in daemon pools. False with an error set.
+bool drain(bool isolated) {
+    for (bool first = true;; first = false) {  // a call may make a pool while others are waited for
+        const Pools pools = pools_here(isolated);
+        if (!close_at_exit(pools) && !first) return true;
+        for (const auto& shared : pools) {
+            if (!shared->daemon && join_pool(*shared, kNoDeadline) < 0) return false;
+        }
+    }
 }
 
 // Ends every pool of this interpreter. False if a call in another interpreter could not be stopped.
 PyObject* drain_pools(PyObject* /*module*/, PyObject* /*unused*/) {
-    std::vector<std::shared_ptr<PoolShared>> threads;
-    std::vector<std::shared_ptr<PoolShared>> isolated;
-    for (auto& each : all_pools()) {
-        if (each->interpreter != PyInterpreterState_Get()) continue;
-        (each->isolated == nullptr ? threads : isolated).push_back(std::move(each));
-    }
     // Threads may hand calls on to the other interpreters: maps do.
-    if (!drain(threads) || !drain(isolated)) return nullptr;
+    const bool drained = drain(false) && drain(true);
+    module_state().drained = true;
+    if (!drained) return nullptr;
     if (PyInterpreterState_Get() != PyInterpreterState_Main()) Py_RETURN_TRUE;
     stop_reactor();
-    return PyBool_FromLong(end_isolation(isolated) ? 1 : 0);
+    return PyBool_FromLong(end_isolation(pools_here(true)) ? 1 : 0);
 }
 
 PyObject* before_fork(PyObject* /*module*/, PyObject* /*unused*/) {

@@ -60,17 +60,17 @@ PyObject* open(PyObject* object, PyObject* args) {
     PoolObject* self = as_pool(object);
     Py_ssize_t workers = 0;
     Py_ssize_t stack_size = 0;
-    const char* prefix = nullptr;
+    PyObject* prefix = nullptr;
     PyObject* initializer = nullptr;
     PyObject* initargs = nullptr;
     int is_inline = 0;
     int daemon = 0;
-    if (PyArg_ParseTuple(args, "nsOO!ppn", &workers, &prefix, &initializer, &PyTuple_Type, &initargs, &is_inline,
+    if (PyArg_ParseTuple(args, "nUOO!ppn", &workers, &prefix, &initializer, &PyTuple_Type, &initargs, &is_inline,
                          &daemon, &stack_size) == 0) {
         return nullptr;
     }
     auto shared = std::make_shared<PoolShared>();
-    shared->prefix = prefix;
+    if (!read_text(prefix, &shared->prefix)) return nullptr;
     shared->daemon = daemon != 0;
     shared->interpreter = PyInterpreterState_Get();
     if (initializer != Py_None) Py_XSETREF(self->initializer, Py_NewRef(initializer));
@@ -215,8 +215,8 @@ PyObject* delegate(PyObject* object, PyObject* /*unused*/) {
 PyObject* refuse(PyObject* object, PyObject* by) {
     const std::shared_ptr<PoolShared> shared = shared_of(object);
     if (shared == nullptr) return nullptr;
-    const char* text = PyUnicode_AsUTF8(by);
-    if (text == nullptr) return nullptr;
+    std::string text;
+    if (!read_text(by, &text)) return nullptr;
     {
         const std::lock_guard lock(shared->mutex);
         if (shared->closed_by.empty()) shared->closed_by = text;

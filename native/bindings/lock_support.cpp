@@ -1,5 +1,7 @@
 #include "lock_support.hpp"
 
+#include <cmath>
+
 #include "py_args.hpp"
 #include "py_compat.hpp"
 
@@ -29,12 +31,11 @@ bool parse_acquire(PyObject* const* args, Py_ssize_t count, PyObject* names, Dea
         return true;
     }
     if (seconds == -1) return true;
-    if (seconds < 0) {
+    if (seconds < 0 && std::isfinite(seconds)) {
         PyErr_Format(PyExc_ValueError, "timeout value must be a non-negative number, or -1, not %R", timeout);
         return false;
     }
-    constexpr double kTimeoutMax = 9223372036.0;  // threading.TIMEOUT_MAX
-    if (seconds > kTimeoutMax) {
+    if (std::isinf(seconds) || seconds > std::floor(static_cast<double>(PY_TIMEOUT_MAX) / 1e6)) {
         PyErr_Format(PyExc_OverflowError, "timeout value is too large: %R s; threading.TIMEOUT_MAX is the most",
                      timeout);
         return false;

@@ -55,6 +55,8 @@ struct ModuleState {
     PyObject* stdout_name = nullptr;
     PyObject* stderr_name = nullptr;
     PyObject* output = nullptr;  // the last submit's (sys.stdout, sys.stderr); taken out to be looked at
+
+    bool drained = false;  // this interpreter ends: its pools were drained, and a new one would run nothing
 };
 
 /// This interpreter's state. Attached threads only. Never null after the module was imported.

@@ -5,6 +5,7 @@
 #include "context_scope.hpp"
 #include "isolated_call.hpp"
 #include "map_run.hpp"
+#include "py_args.hpp"
 #include "py_compat.hpp"
 #include "pyferris/spin.hpp"
 
@@ -47,6 +48,11 @@ bool adopt(PyObject* object, const std::shared_ptr<PoolShared>& shared) {
         return false;
     }
     self->shared = shared;
+    if (module_state().drained && shared->threads != nullptr) {
+        shared->closed_by = kAtExit;
+        shared->closed.store(true, std::memory_order_release);
+        shared->threads->close();
+    }
     Registry& all = registry();
     const std::lock_guard lock(all.mutex);
     std::erase_if(all.pools, [](const auto& weak) { return weak.expired(); });
@@ -94,8 +100,8 @@ bool PyWorker::start() {
         const std::lock_guard lock(shared_->mutex);
         shared_->workers.push_back(this);
     }
-    PyObject* thread = PyObject_CallFunction(module_state().worker_started, "sO",
-                                             (shared_->prefix + "_" + std::to_string(index_)).c_str(),
+    PyObject* name = make_text(shared_->prefix + "_" + std::to_string(index_));  // "N" takes it over, also null
+    PyObject* thread = PyObject_CallFunction(module_state().worker_started, "NO", name,
                                              shared_->daemon ? Py_True : Py_False);
     if (thread == nullptr) PyErr_WriteUnraisable(nullptr);
     {
@@ -327,8 +333,8 @@ PyObject* refuse_submit(PoolShared& shared, ThreadPool::SubmitResult why) {
     }
     const bool broken = shared.broken.load();
     PyErr_Format(broken ? module_state().broken_pool : module_state().pool_closed,
-                 "cannot submit to this pool: %s; make a new SafeThreadPool",
-                 by.empty() ? "it was closed" : by.c_str());
+                 "cannot submit to this pool: %s%s", by.empty() ? "it was closed" : by.c_str(),
+                 by == kAtExit ? "" : "; make a new SafeThreadPool");
     return nullptr;
 }
 

@@ -127,6 +127,8 @@ void fail_call(FutureObject* future, PyObject* error);
 void break_pool(PoolShared& shared, PyObject* error);
 /// Raises that a subclass has not called `__init__`.
 void raise_not_made();
+/// Who closed a pool that was open when the interpreter ended, or is made afterwards.
+inline constexpr const char* kAtExit = "the interpreter is shutting down";
 /// Raises why a task was not queued. Always null.
 PyObject* refuse_submit(PoolShared& shared, ThreadPool::SubmitResult why);
 

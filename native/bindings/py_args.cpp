@@ -55,4 +55,15 @@ bool parse_several(PyObject* const* args, Py_ssize_t count, PyObject* names, con
     return true;
 }
 
+bool read_text(PyObject* text, std::string* result) {
+    const PyRef bytes = PyRef::steal(PyUnicode_AsEncodedString(text, "utf-8", "surrogatepass"));
+    if (!bytes) return false;
+    result->assign(PyBytes_AS_STRING(bytes.get()), static_cast<std::size_t>(PyBytes_GET_SIZE(bytes.get())));
+    return true;
+}
+
+PyObject* make_text(const std::string& text) {
+    return PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "surrogatepass");
+}
+
 }  // namespace pyferris::python

@@ -1,6 +1,8 @@
 // Reading the arguments of hand-written methods.
 #pragma once
 
+#include <string>
+
 #include "py_ref.hpp"
 
 namespace pyferris::python {
@@ -27,5 +29,10 @@ bool parse_required(PyObject* const* args, Py_ssize_t count, PyObject* names, co
 /// TypeError set.
 bool parse_several(PyObject* const* args, Py_ssize_t count, PyObject* names, const char* method,
                    const char* const* keys, Py_ssize_t most, PyObject** values);
+
+/// The text of a str as UTF-8, also where it has lone surrogates or NULs. False with an error set.
+bool read_text(PyObject* text, std::string* result);
+/// The str of what `read_text` read. Null with an error set.
+PyObject* make_text(const std::string& text);
 
 }  // namespace pyferris::python

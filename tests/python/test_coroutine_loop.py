@@ -129,3 +129,46 @@ def test_pools_that_were_dropped_take_their_loops_along() -> None:
         print("gone")
         """
     assert run(program) == "True\ngone"
+
+
+def test_shutdown_counts_its_time_once_for_workers_and_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = 0.0
+    waits: list[float | None] = []
+    pool = SafeThreadPool(1)
+    pool.submit(asyncio.sleep, 0).result(30)
+    runner = pool._runner
+    assert runner is not None
+    join = runner.join
+
+    def joined(timeout: float | None) -> bool:
+        nonlocal clock
+        clock += 7
+        return True
+
+    monkeypatch.setattr("pyferris.thread_pool.time.monotonic", lambda: clock)
+    monkeypatch.setattr(SafeThreadPool, "_join", lambda _, timeout: joined(timeout))
+    monkeypatch.setattr(runner, "join", lambda timeout: waits.append(timeout) or join(None))
+    assert pool.shutdown(timeout=10)
+    assert waits == [3]
+
+
+@pytest.mark.parametrize("timeout", [float("inf"), threading.TIMEOUT_MAX + 1, 1e300, 30])
+def test_shutdown_may_wait_for_ever(timeout: float) -> None:
+    pool = SafeThreadPool(1)
+    pool.submit(asyncio.sleep, 0).result(30)
+    assert pool.shutdown(timeout=timeout)
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("-inf")])
+def test_shutdown_that_does_not_wait_is_false_while_a_coroutine_runs(timeout: float) -> None:
+    gate = threading.Event()
+
+    async def wait() -> None:
+        while not gate.is_set():
+            await asyncio.sleep(0)
+
+    pool = SafeThreadPool(1)
+    pool.submit(wait)
+    assert not pool.shutdown(timeout=timeout)
+    gate.set()
+    assert pool.shutdown()

@@ -186,3 +186,48 @@ def test_exit_finishes_a_map_that_nobody_reads() -> None:
         SafeThreadPool(2).map(lambda number: os.write(1, b"."), range(100))
         """
     assert run(program) == "." * 100
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        "pool.submit(pow, 2, 3)",
+        "pool.submit(late)",
+        "pool.map(abs, range(3))",
+        "pyferris.SafeThreadPool(1, isolation='inline').submit(late)",
+        "pyferris.safe_thread.safe_parallel_map(abs, range(3))",
+    ],
+)
+@pytest.mark.parametrize("used", [False, True])
+def test_a_pool_made_after_the_end_refuses_work(work: str, used: bool) -> None:
+    program = f"""
+        import atexit
+        if {used}:
+            SafeThreadPool(1).submit(pow, 2, 3)
+        async def late():
+            return 5
+        @atexit.register
+        def at_exit():
+            pool = SafeThreadPool(1)
+            print(pool._closed)
+            try:
+                {work}
+            except PoolClosed as error:
+                print(error)
+            with SafeThreadPool(1, isolation="inline") as inline:
+                print(inline.submit(pow, 2, 3).result())
+        """
+    assert run(program) == "True\ncannot submit to this pool: the interpreter is shutting down\n8"
+
+
+def test_a_call_that_runs_while_the_interpreter_ends_may_use_a_pool_of_its_own() -> None:
+    program = """
+        pool = SafeThreadPool(1)
+        def call():
+            while not pool._closed:
+                time.sleep(0.001)
+            own = SafeThreadPool(1)
+            own.submit(lambda: (time.sleep(0.01), os.write(1, b"ran")))
+        pool.submit(call)
+        """
+    assert run(program) == "ran"

@@ -287,3 +287,14 @@ def test_a_forked_child_gets_a_free_lock_by_reinit():
         assert lock.acquire(False)
         return
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.parametrize("kind", LOCKS)
+def test_timeouts_are_those_of_the_standard_library(kind):
+    assert kind().acquire(timeout=threading.TIMEOUT_MAX)
+    for timeout in (threading.TIMEOUT_MAX + 1, float("inf"), float("-inf")):
+        with pytest.raises(OverflowError):
+            kind().acquire(timeout=timeout)
+    for timeout in (-2, float("nan")):
+        with pytest.raises(ValueError):
+            kind().acquire(timeout=timeout)

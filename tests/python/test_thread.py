@@ -34,16 +34,21 @@ def test_an_exception_goes_to_the_hook_and_to_the_reader(monkeypatch):
     assert [(args.exc_type, args.thread) for args in seen] == [(ZeroDivisionError, thread)]
 
 
-def test_system_exit_is_silent(monkeypatch):
-    monkeypatch.setattr(threading, "excepthook", lambda args: pytest.fail("not for SystemExit"))
+def test_system_exit_reaches_a_hook_and_is_silent_without(monkeypatch, capsys):
+    seen = []
 
     def leave():
         raise SystemExit(3)
 
-    thread = SafeThread(target=leave)
-    thread.start()
-    with pytest.raises(SystemExit):
-        thread.get_result()
+    for hook in (threading.__excepthook__, lambda args: seen.append((args.exc_type, args.thread))):
+        monkeypatch.setattr(threading, "excepthook", hook)
+        thread = SafeThread(target=leave)
+        thread.start()
+        with pytest.raises(SystemExit):
+            thread.get_result()
+        thread.join()
+    assert seen == [(SystemExit, thread)]
+    assert capsys.readouterr().err == ""
 
 
 def test_an_overridden_run_has_a_result_as_well():
@@ -61,8 +66,10 @@ def test_a_subclass_that_forgets_init_is_told():
         def __init__(self):
             self.x = 1
 
-    with pytest.raises(RuntimeError, match="__init__"):
-        Forgetful().start()
+    thread = Forgetful()
+    for use in (thread.start, thread.join, thread.is_alive, thread.get_result, thread.get_exception, thread.cancel):
+        with pytest.raises(RuntimeError, match="__init__"):
+            use()
 
 
 def test_time_out():
@@ -151,3 +158,15 @@ def test_a_thread_may_use_a_pool():
         thread = SafeThread(target=lambda: pool.submit(pow, 2, 3).result())
         thread.start()
         assert thread.get_result() == 8
+
+
+def test_a_run_of_the_instance_is_kept():
+    thread = SafeThread(target=lambda: "target")
+    thread.run = own = lambda: "own"
+    thread.start()
+    assert thread.get_result() == "own"
+    assert thread.run is own
+    other = SafeThread(target=int)
+    other.start()
+    other.join()
+    assert "run" not in other.__dict__

@@ -622,3 +622,12 @@ def test_the_environment_overrides(value: str, isolation: str, expected: str | N
         assert "'inlin'" in done.stderr
     else:
         assert (done.stdout.strip(), done.stderr, done.returncode) == (expected, "", 0)
+
+
+@pytest.mark.parametrize("prefix", ["\ud800", "a\0b", "\u00e9\U0001f600"])
+def test_a_name_may_have_any_characters(prefix: str) -> None:
+    with SafeThreadPool(1, prefix) as pool:
+        assert pool.submit(lambda: threading.current_thread().name).result() == f"{prefix}_0"
+        pool.submit(lambda: pool.shutdown(wait=False)).result()
+        with pytest.raises(PoolClosed, match="cannot submit"):
+            pool.submit(int)
