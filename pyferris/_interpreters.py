@@ -61,6 +61,7 @@ def open_pool(
         )
     _prepare()
     environment = _environment.capture()
+    prefix = prefix.replace("\0", "?").encode(errors="replace").decode()  # of threads that the system names
     _native.open_interpreters(
         pool, max_workers, prefix, environment, initializer, initargs, daemon, threading.stack_size()
     )
