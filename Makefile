@@ -143,7 +143,8 @@ tidy: $(STAMPS)/tidy $(STAMPS)/built ## look for bugs in the native code with cl
 
 .PHONY: bench
 bench: $(STAMPS)/test $(STAMPS)/built ## compare with the standard library, write benchmarks/RESULTS.md
-	$(BIN)/python benchmarks/run.py $(ARGS)
+	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/bench_isolation.py
 
 .PHONY: bench-native
 bench-native: ## run the core's own benchmarks (Google Benchmark)

@@ -1,4 +1,4 @@
-"""Compare with the standard library and anyio, in one process, interleaved; print the table, write RESULTS.md.
+"""Compare with the standard library and anyio, in one process, interleaved; print the table, write it into RESULTS.md.
 
 Each figure is the median of the runs; each run verifies the results it times.
 """
@@ -6,10 +6,6 @@ Each figure is the median of the runs; each run verifies the results it times.
 from __future__ import annotations
 
 import asyncio
-import datetime
-import importlib.metadata
-import os
-import platform
 import queue
 import statistics
 import sys
@@ -17,11 +13,11 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
 import uvloop
+from support import check, circumstances, identity, resident, timed, write_section
 
 from pyferris.safe_thread import SafeCounter, SafeLock, SafeQueue, SafeThread, SafeThreadPool
 
@@ -29,21 +25,6 @@ WORKERS = 4
 RUNS = 7
 Row = tuple[str, str, float, float, str]
 rows: list[Row] = []
-
-
-def identity(value: Any) -> Any:
-    return value
-
-
-def check(found: object, expected: object) -> None:
-    if found != expected:
-        raise SystemExit("a benchmark gave a wrong result")
-
-
-def timed(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 def compare(name: str, target: str, peer: str, theirs: Callable[[], object], ours: Callable[[], object]) -> None:
@@ -232,10 +213,6 @@ def primitives() -> None:
     )
 
 
-def resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
 def pending_bytes(count: int = 300_000) -> float:
     """Memory of one pending future whose argument exists already, without its place in the list that holds it."""
     gate, argument = threading.Event(), object()
@@ -251,15 +228,9 @@ def pending_bytes(count: int = 300_000) -> float:
 
 
 def write(memory: float) -> None:
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("anyio", "uvloop", "pyferris"))
-    python = f"{platform.python_implementation()} {platform.python_version()}"
-    machine = f"{python}, {platform.system()} {platform.machine()}"
-    today = datetime.datetime.now(datetime.UTC)
     lines = [
-        "# Results",
-        "",
-        f"{today:%Y-%m-%d}; {machine}, {os.cpu_count()} cores, {WORKERS} workers; {versions}.",
-        f"Medians of {RUNS} interleaved runs in one process; the ratio is the peer's time over ours.",
+        circumstances(("anyio", "uvloop", "pyferris")),
+        f"{WORKERS} workers; medians of {RUNS} interleaved runs in one process; the ratio is the peer's time over ours.",
         "",
         "| work | peer | peer, ms | pyferris, ms | ratio | to reach |",
         "|---|---|---|---|---|---|",
@@ -269,9 +240,8 @@ def write(memory: float) -> None:
         ),
         "",
         f"A pending future takes {memory:.0f} bytes (250 at most to reach).",
-        "",
     ]
-    Path(__file__).with_name("RESULTS.md").write_text("\n".join(lines))
+    write_section("Threads and asyncio", lines)
 
 
 def main() -> None:

@@ -69,26 +69,48 @@ def run(*arguments: str) -> str:
 
 
 def test_every_example_has_a_test() -> None:
-    tested = {"safe_threading_demo.py", "asyncio_service.py", "migrate.py", "first_steps.ipynb"}
+    tested = {
+        "asyncio_service.py",
+        "cpu_bound.py",
+        "first_steps.ipynb",
+        "migrate.py",
+        "safe_threading_demo.py",
+        "web_app.py",
+    }
     assert {path.name for path in EXAMPLES.iterdir() if path.is_file()} == tested
 
 
 def test_demo() -> None:
     found = run("-W", "error", str(EXAMPLES / "safe_threading_demo.py"))
     parts = [line for line in found.splitlines() if " tokens in " in line]
-    assert len(parts) == 11
+    assert len(parts) == 12
     # Each part found the same.
     assert len({re.sub(r"^.*?(\d+ files, \S+ lines, \S+ tokens).*$", r"\1", line) for line in parts}) == 1
     header, *rows = found.split("\n\n")[-1].strip().splitlines()
-    assert header.split() == ["work", "serial", "stdlib", "pyferris", "stdlib/pyferris"]
-    assert len(rows) == 4
+    assert header.split() == ["work", "serial", "stdlib", "pyferris", "serial/pyferris", "stdlib/pyferris"]
+    assert len(rows) == 5
     assert all(row.endswith("x") for row in rows)
+    assert rows[0].startswith(f"count the files ({'interpreters' if sys.version_info >= (3, 12) else 'processes'})")
 
 
 def test_asyncio_service() -> None:
     found = run("-W", "error", str(EXAMPLES / "asyncio_service.py"))
     assert re.search(r"^8 clients, 48 messages, [\d,]+ bytes: every hash is right$", found, re.MULTILINE)
     assert re.search(r"^[1-9]\d* heartbeats meanwhile", found, re.MULTILINE)
+
+
+def test_cpu_bound() -> None:
+    found = run("-W", "error", str(EXAMPLES / "cpu_bound.py"))
+    assert len(re.findall(r"^    isolated .*x$", found, re.MULTILINE)) == 2
+    assert re.search(r"^safe_parallel_map: \w+, \d+ workers, ", found, re.MULTILINE)
+
+
+def test_web_app() -> None:
+    pytest.importorskip("fastapi")
+    pytest.importorskip("uvicorn")
+    found = run(str(EXAMPLES / "web_app.py"), "--check")
+    assert re.search(r"^17984 primes below 200000$", found, re.MULTILINE)
+    assert re.search(r"^[1-9]\d* light answers meanwhile", found, re.MULTILINE)
 
 
 def test_migrate() -> None:
