@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import logging
 import time
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from . import _native
+from ._auto import Aside, Driver
 from .isolation import resolve_isolation
 from .map_result import MapResult, start_map
 from .thread_pool import SafeThreadPool
@@ -28,7 +30,7 @@ class MapReport:
     """How a ``safe_parallel_map`` was carried out."""
 
     mode: str
-    """``"threads"`` or ``"inline"``."""
+    """``"threads"``, ``"interpreter"`` (isolated workers) or ``"inline"``."""
     reason: str
     """Why that mode."""
     items: int
@@ -62,6 +64,8 @@ class _ParallelMap:
             self.mode, self.reason = "inline", "called inside a worker of a pool"
         else:
             self.mode, self.reason = "threads", f"isolation is {isolation or 'none'!r}: threads of this interpreter"
+        self.auto = asked == "auto" and self.mode == "threads"
+        self.driver: Driver | None = None
         self.began = time.perf_counter()
         self.pool = SafeThreadPool(
             max_workers, "safe_parallel_map", isolation="inline" if self.mode == "inline" else "none"
@@ -76,6 +80,9 @@ class _ParallelMap:
         progress: bool,
         return_exceptions: bool,
     ) -> MapResult[R]:
+        if self.auto:
+            data = list(data)
+            self.driver = Driver(func, data, self.pool, not return_exceptions)
         return start_map(
             self.pool,
             func,
@@ -86,6 +93,7 @@ class _ParallelMap:
             progress=progress,
             return_exceptions=return_exceptions,
             fail_fast=True,
+            lanes=0 if self.driver is None else self.driver.lanes,
         )
 
     def abort(self) -> None:
@@ -94,8 +102,12 @@ class _ParallelMap:
         self.pool.shutdown(wait=False)
 
     def finish(self, mapped: MapResult[R], results: list[R], explain: bool) -> list[R]:
+        workers, driver = mapped._lanes, self.driver
+        if driver is not None:
+            self.mode, self.reason = driver.mode, f"isolation is 'auto': {driver.reason}"
+            workers = driver.workers or workers
         report = MapReport(
-            self.mode, self.reason, len(results), mapped._runs, mapped._lanes, time.perf_counter() - self.began
+            self.mode, self.reason, len(results), mapped._runs, workers, time.perf_counter() - self.began
         )
         _LOGGER.debug("safe_parallel_map: %s", report)
         if not explain:
@@ -172,10 +184,16 @@ def safe_parallel_map(
     work = _ParallelMap(max_workers, isolation)
     try:
         mapped = work.start(func, data, chunksize, timeout, progress, return_exceptions)
+        if work.driver is not None:
+            work.driver.run(mapped)
         results: list[R] = mapped._results()
     except BaseException:
         work.abort()
+        if work.driver is not None:
+            work.driver.close(False)
         raise
+    if work.driver is not None:
+        work.driver.close(True)
     work.pool.shutdown()
     return work.finish(mapped, results, explain)
 
@@ -199,11 +217,18 @@ async def safe_parallel_map_async(
     [1, 2]
     """
     work = _ParallelMap(max_workers, isolation)
+    aside: Aside | None = None
     try:
         mapped = work.start(func, data, chunksize, timeout, progress, return_exceptions)
+        if work.driver is not None:
+            aside = Aside(work.driver, mapped, asyncio.get_running_loop())
         results: list[R] = await mapped
     except BaseException:
         work.abort()
+        if aside is not None:
+            aside.abort()
         raise
+    if aside is not None:
+        await aside.finish()
     await work.pool.__aexit__(None, None, None)
     return work.finish(mapped, results, explain)

@@ -3,7 +3,7 @@
 // One reader at a time: its own fields are guarded by the GIL, or by a critical section where there is none. With a
 // bounded buffer the reader also takes the items from their source, as it goes.
 #include "context_scope.hpp"
-#include "map_run.hpp"
+#include "map_object.hpp"
 #include "py_args.hpp"
 #include "py_compat.hpp"
 #include "structmember.h"
@@ -14,31 +14,6 @@ namespace pyferris::python {
 namespace {
 
 constexpr std::uint64_t kShowEveryNs = 100'000'000;  // between two looks at the progress
-
-struct MapObject {
-    PyObject_HEAD
-    std::shared_ptr<MapRun> run;
-    PyObject* source;       // iterator over the items that were not taken yet; null: all were
-    PyObject* input_error;  // what `source` raised: comes after the items before it
-    PyObject* show;         // called with (items finished, is that all); null: nobody watches
-    std::uint64_t given;    // items that were let go of
-    std::uint64_t step;     // items to take from the source at a time
-    std::uint64_t shown;    // ns: the last look at the progress
-    Deadline deadline;
-    bool closed;
-    bool read_out;  // the end was reached
-    bool filling;   // somebody takes items from the source just now
-};
-
-MapObject* as_map(PyObject* object) { return reinterpret_cast<MapObject*>(object); }
-
-// The map behind `self`; null with an error set where there is none.
-std::shared_ptr<MapRun> run_of(const MapObject* self) {
-    if (self->run == nullptr) {
-        PyErr_SetString(PyExc_RuntimeError, "this map was not made by a pool: use SafeThreadPool.map");
-    }
-    return self->run;
-}
 
 int traverse(PyObject* object, visitproc visit, void* arg) {
     const MapObject* self = as_map(object);
@@ -228,14 +203,15 @@ PyObject* next(PyObject* object) {
     }
 }
 
-// `_start(pool, function, items, single, chunksize, capacity, timeout, return_exceptions, fail_fast, show, batch)`
+// `_start(pool, function, items, single, chunksize, capacity, timeout, return_exceptions, fail_fast, show, batch,
+// lanes=0)`
 PyObject* start(PyObject* object, PyObject* args) {
     MapObject* self = as_map(object);
     PyObject *pool = nullptr, *function = nullptr, *items = nullptr, *timeout = nullptr, *watcher = nullptr;
     int single = 0, return_exceptions = 0, fail_fast = 0, batch = 0;
-    unsigned long long chunksize = 0, capacity = 0;
-    if (PyArg_ParseTuple(args, "OOOpKKOppOp", &pool, &function, &items, &single, &chunksize, &capacity, &timeout,
-                         &return_exceptions, &fail_fast, &watcher, &batch) == 0) {
+    unsigned long long chunksize = 0, capacity = 0, lanes = 0;
+    if (PyArg_ParseTuple(args, "OOOpKKOppOp|K", &pool, &function, &items, &single, &chunksize, &capacity, &timeout,
+                         &return_exceptions, &fail_fast, &watcher, &batch, &lanes) == 0) {
         return nullptr;
     }
     if (self->run != nullptr) {
@@ -280,6 +256,7 @@ PyObject* start(PyObject* object, PyObject* args) {
     options.batch = batch != 0;
     options.chunksize = static_cast<std::uint32_t>(std::min<unsigned long long>(chunksize, ItemClaims::kMostItems));
     options.capacity = capacity;
+    options.lanes = lanes;
     auto run = std::make_shared<MapRun>(core, Py_NewRef(function), context, future, options);
     {
         const std::lock_guard lock(core->shared->mutex);
@@ -423,6 +400,9 @@ PyMethodDef methods[] = {
     {"_forget", forget, METH_O, nullptr},
     {"_show", show_method, METH_NOARGS, nullptr},
     {"_set_loop", set_loop, METH_O, nullptr},
+    {"_widen", map_widen, METH_O, nullptr},
+    {"_run_by", map_run_by, METH_O, nullptr},
+    {"_samples", map_samples, METH_NOARGS, nullptr},
     {"close", close, METH_NOARGS,
      "close($self, /)\n--\n\nCancel the items that have not run and ask the running calls to stop.\n\n"
      "Again does nothing. What is iterated over after that is empty. Any thread."},
@@ -462,6 +442,8 @@ PyType_Spec spec = {"pyferris._native.MapCore", sizeof(MapObject), 0,
 
 }  // namespace
 
-bool register_map(PyObject* module) { return add_type(module, &spec) != nullptr; }
+bool register_map(PyObject* module) {
+    return add_type(module, &spec) != nullptr && register_map_lanes(module);
+}
 
 }  // namespace pyferris::python

@@ -11,8 +11,6 @@ namespace pyferris::python {
 
 namespace {
 
-constexpr std::uint64_t kLongestBatchNs = 2'000'000;  // a batch goes to another interpreter and back: some 50 us
-
 constexpr const char* kNoteBegin = "raised for item ";
 constexpr const char* kNoteEnd = " of the map";
 
@@ -49,7 +47,6 @@ MapRun::MapRun(PoolObject* pool, PyObject* function, PyObject* context, FutureOb
     : shared_(pool->shared),
       single_(options.single),
       return_exceptions_(options.return_exceptions),
-      batch_(options.batch),
       capacity_(options.capacity),
       future_(future),
       slots_(std::make_unique<std::atomic<Word>[]>(options.capacity)),
@@ -59,6 +56,8 @@ MapRun::MapRun(PoolObject* pool, PyObject* function, PyObject* context, FutureOb
       pool_(reinterpret_cast<PoolObject*>(Py_NewRef(reinterpret_cast<PyObject*>(pool)))),
       function_(function),
       context_(context),
+      batch_(options.batch ? function : nullptr),
+      open_(options.lanes == 0 ? tasks_.size() : std::min(options.lanes, tasks_.size())),
       fail_fast_(options.fail_fast) {
     for (std::size_t lane = 0; lane < tasks_.size(); ++lane) tasks_[lane].lane = lane;
 }
@@ -72,6 +71,7 @@ MapRun::~MapRun() {
     Py_XDECREF(reinterpret_cast<PyObject*>(pool_));
     Py_XDECREF(function_);
     Py_XDECREF(context_);
+    for (PyObject* batch : batches_) Py_DECREF(batch);
     Py_DECREF(as_object(future_));
 }
 
@@ -95,25 +95,7 @@ bool MapRun::launch() {
         help(kAll);
         return true;
     }
-    std::vector<MapTask*> tasks;
-    {
-        const std::lock_guard lock(mutex_);
-        for (MapTask& task : tasks_) {
-            if (tasks.size() == count) break;
-            if (task.map != nullptr) continue;
-            task.map = shared_from_this();
-            if (is_loop_of(*shared_)) task.mark_wanted();
-            tasks.push_back(&task);
-        }
-        busy_.fetch_add(tasks.size(), std::memory_order_relaxed);
-    }
-    ThreadPool::SubmitResult failure = ThreadPool::SubmitResult::queued;
-    for (MapTask* task : tasks) {
-        const ThreadPool::SubmitResult result = shared_->threads->submit(*task);
-        if (result == ThreadPool::SubmitResult::queued) continue;
-        failure = result;
-        release(*task);
-    }
+    const ThreadPool::SubmitResult failure = start_lanes(count);
     if (failure == ThreadPool::SubmitResult::queued) return true;
     {
         const std::lock_guard lock(mutex_);
@@ -163,9 +145,11 @@ void MapRun::help(std::uint64_t index) {
 void MapRun::run(MapTask& task, const PyWorker& worker) {
     const std::shared_ptr<MapRun> self = task.map;
     task.worker = &worker;
-    const bool more = self->batch_ ? self->run_batch(task) : self->run_lane(task);
+    PyObject* batch = self->batch_.load(std::memory_order_acquire);
+    const bool more = batch != nullptr ? self->run_batch(task, batch) : self->run_lane(task);
     task.worker = nullptr;
-    if (more || !self->retire(task, false)) self->shared_->threads->requeue(task);
+    const bool open = task.lane < self->open_.load(std::memory_order_acquire) || self->claims_.has_run(task.lane);
+    if ((more && open) || !self->retire(task, false)) self->shared_->threads->requeue(task);
 }
 
 // Runs items until the lane has none or the time of one run is over. False if there is nothing more to run.
@@ -177,6 +161,7 @@ bool MapRun::run_lane(MapTask& task) {
     FutureObject* outer = exchange_current_future(future_);
     ContextScope scope(context_);
     std::uint64_t count = 0;
+    std::uint64_t last = 0;
     const std::uint64_t began = now_ns();
     const std::uint32_t stride = claims_.stride();
     std::uint32_t until_look = stride;
@@ -184,7 +169,7 @@ bool MapRun::run_lane(MapTask& task) {
     while (entered) {
         const std::uint64_t item = claims_.next(lane);
         if (item == ItemClaims::kNone) break;
-        run_item(item);
+        run_item(last = item);
         ++count;
         if (is_stopping()) {
             claims_.give_up(lane);
@@ -201,6 +186,7 @@ bool MapRun::run_lane(MapTask& task) {
     if (PyErr_Occurred() != nullptr) PyErr_WriteUnraisable(function_);
     exchange_current_future(outer);
     claims_.measured(took, count);
+    if (count == 1) add_sample(last, took);
     WakeBatch* batch = outer == nullptr ? current_worker_batch() : nullptr;
     if (batch != nullptr) batch->enter();
     count_finished(count);
@@ -209,8 +195,8 @@ bool MapRun::run_lane(MapTask& task) {
 }
 
 // The same where the items of a run are handed out at once: the function takes the list of them, and gives (results,
-// failures by place in it or None, nanoseconds of work).
-bool MapRun::run_batch(MapTask& task) {
+// failures by place in it or None, nanoseconds of work). A failure that is None: the item is to be called here.
+bool MapRun::run_batch(MapTask& task, PyObject* batch) {
     const std::size_t lane = task.lane;
     if (is_stopping() || !claims_.begin(lane)) return false;
     runs_.fetch_add(1, std::memory_order_relaxed);
@@ -222,19 +208,20 @@ bool MapRun::run_batch(MapTask& task) {
         indexes.push_back(item);
         if (items && PyList_Append(items.get(), argument.get()) != 0) PyErr_Clear();
     }
+    const PyRef keep = PyRef::share(batch);
     FutureObject* outer = exchange_current_future(future_);
-    const PyRef outcome = PyRef::steal(items ? PyObject_CallOneArg(function_, items.get()) : nullptr);
+    const PyRef outcome = PyRef::steal(items ? PyObject_CallOneArg(batch, items.get()) : nullptr);
+    settle_batch(indexes, items.get(), outcome.get());
     exchange_current_future(outer);
-    settle_batch(indexes, outcome.get());
-    WakeBatch* batch = outer == nullptr ? current_worker_batch() : nullptr;
-    if (batch != nullptr) batch->enter();
+    WakeBatch* wakes = outer == nullptr ? current_worker_batch() : nullptr;
+    if (wakes != nullptr) wakes->enter();
     count_finished(indexes.size());
-    if (batch != nullptr) batch->leave();
+    if (wakes != nullptr) wakes->leave();
     return !is_stopping() && claims_.has_more(lane);
 }
 
 // `outcome` is null with the error set that all of them have.
-void MapRun::settle_batch(const std::vector<std::uint64_t>& indexes, PyObject* outcome) {
+void MapRun::settle_batch(const std::vector<std::uint64_t>& indexes, PyObject* items, PyObject* outcome) {
     PyObject *results = nullptr, *failures = nullptr;
     unsigned long long took = 0;
     const auto count = static_cast<Py_ssize_t>(indexes.size());
@@ -247,7 +234,7 @@ void MapRun::settle_batch(const std::vector<std::uint64_t>& indexes, PyObject* o
         for (const std::uint64_t index : indexes) fail(index, Py_NewRef(error.get()));
         return;
     }
-    claims_.measured(took, indexes.size());
+    if (took != 0) claims_.measured(took, indexes.size());
     for (Py_ssize_t i = 0; i < count; ++i) {
         PyObject* error = nullptr;
         if (failures != Py_None) {
@@ -256,12 +243,27 @@ void MapRun::settle_batch(const std::vector<std::uint64_t>& indexes, PyObject* o
             if (error == nullptr) PyErr_Clear();
         }
         const std::uint64_t index = indexes[static_cast<std::size_t>(i)];
-        if (error != nullptr) {
+        if (error == Py_None) {
+            Py_DECREF(error);
+            run_again(index, PyList_GET_ITEM(items, i));
+        } else if (error != nullptr) {
             fail(index, error);
         } else {
             settle(index, tagged(Py_NewRef(PyList_GET_ITEM(results, i)), kResult));
         }
     }
+}
+
+// An item of a batch that is to be called here after all.
+void MapRun::run_again(std::uint64_t index, PyObject* item) {
+    if (is_stopping()) {
+        settle(index, kCancelled);
+        return;
+    }
+    slot(index).store(tagged(Py_NewRef(item), 0), std::memory_order_release);
+    ContextScope scope(context_);
+    if (scope.enter()) run_item(index);
+    if (!scope.leave()) PyErr_WriteUnraisable(function_);
 }
 
 void MapRun::run_item(std::uint64_t index) {
@@ -343,7 +345,8 @@ bool MapRun::retire(MapTask& task, bool unrun) {
     std::shared_ptr<MapRun> self;
     {
         const std::lock_guard lock(mutex_);
-        if (!unrun && !is_stopping() && claims_.has_more(task.lane)) return false;
+        const bool open = task.lane < open_.load(std::memory_order_relaxed) || claims_.has_run(task.lane);
+        if (!unrun && open && !is_stopping() && claims_.has_more(task.lane)) return false;
         self = std::move(task.map);
         busy_.fetch_sub(1, std::memory_order_relaxed);
     }
@@ -394,6 +397,7 @@ void MapRun::end_if_idle() {
     PoolObject* pool = nullptr;
     PyObject* function = nullptr;
     PyObject* context = nullptr;
+    std::vector<PyObject*> batches;
     const bool stopping = is_stopping();
     {
         const std::lock_guard lock(mutex_);
@@ -403,6 +407,7 @@ void MapRun::end_if_idle() {
         pool = std::exchange(pool_, nullptr);
         function = std::exchange(function_, nullptr);
         context = std::exchange(context_, nullptr);
+        batches.swap(batches_);
     }
     {
         const std::lock_guard lock(shared_->mutex);
@@ -423,6 +428,7 @@ void MapRun::end_if_idle() {
     }
     Py_DECREF(function);
     Py_XDECREF(context);
+    for (PyObject* batch : batches) Py_DECREF(batch);
     Py_DECREF(reinterpret_cast<PyObject*>(pool));
     if (abandoned_.load(std::memory_order_acquire)) report_unseen();
 }
@@ -436,6 +442,7 @@ int MapRun::traverse(visitproc visit, void* arg) const {
     Py_VISIT(reinterpret_cast<PyObject*>(pool_));
     Py_VISIT(function_);
     Py_VISIT(context_);
+    for (PyObject* batch : batches_) Py_VISIT(batch);
     Py_VISIT(first_failure_.load(std::memory_order_acquire));
     return 0;
 }
