@@ -1,5 +1,7 @@
 """Says which object of a message cannot travel. Used when pickling has failed; never fails itself."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownLambdaType=false, reportUnknownParameterType=false
 from __future__ import annotations
 
 import itertools

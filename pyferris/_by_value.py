@@ -3,6 +3,8 @@
 ``_rebuild`` has what the pickles call. Any interpreter, any thread.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownLambdaType=false, reportUnknownParameterType=false
 from __future__ import annotations
 
 import _pickle
@@ -10,9 +12,9 @@ import sys
 from types import CellType, MappingProxyType, MethodType
 from typing import TYPE_CHECKING, Any
 
-from . import _reach, _rebuild
+from . import _homes, _reach, _rebuild
+from ._homes import MISSING
 from ._reach import Function, Module, is_a
-from ._rebuild import MISSING
 from ._wire import code_bytes, seal
 
 if TYPE_CHECKING:
@@ -139,8 +141,8 @@ class Pickler(_pickle.Pickler):
 
     def shipped_here(self, thing: Any) -> Reduced | None:
         """How a copy goes back to where its original is."""
-        token = _rebuild.tokens.peek(thing) if self.result else None
-        if token is None or token >> 40 == _rebuild.ORIGIN or "<locals>" in thing.__qualname__:
+        token = _homes.tokens.peek(thing) if self.result else None
+        if token is None or token >> 40 == _homes.ORIGIN or "<locals>" in thing.__qualname__:
             return None
         return _rebuild.known, (token, f"{thing.__module__}.{thing.__qualname__}")
 
@@ -183,7 +185,7 @@ class Pickler(_pickle.Pickler):
             spaces,
         )
         arguments = (
-            _rebuild.tokens.of(function),
+            _homes.tokens.of(function),
             code_bytes(code),
             where,
             function.__name__,
@@ -201,7 +203,8 @@ class Pickler(_pickle.Pickler):
             module = sys.modules.get(full)
             if module is None:
                 continue
-            chains = {(attribute,) for attribute in attributes} or {()}
+            chains: set[_reach.Chain] = {(attribute,) for attribute in attributes}
+            chains = chains or {()}
             if not _is_outside(module) or _reach.is_patched(module, names.attributes):
                 hooked = True
                 parts = full.split(".")
@@ -255,7 +258,7 @@ class Pickler(_pickle.Pickler):
         if _is_outside(module):
             outside = self._outside_of(module, {()})
             return self._outside(outside)
-        if isinstance(module.__dict__.get("__loader__"), _rebuild.Overlaid):
+        if isinstance(module.__dict__.get("__loader__"), _homes.Overlaid):
             return _rebuild.module, (module.__name__,)
         self._use(module, {()}, None, "")
         return self._space(self.space(module.__dict__))
@@ -277,7 +280,7 @@ class Pickler(_pickle.Pickler):
             made: Any = used.module
             if _is_outside(made):
                 made = self._outside_of(made, used.chains)
-            elif not isinstance(made.__dict__.get("__loader__"), _rebuild.Overlaid):
+            elif not isinstance(made.__dict__.get("__loader__"), _homes.Overlaid):
                 made = self.space(made.__dict__)
                 updates.append((made, self._taken(used), tuple(sorted(used.module.__dict__))))
             updates.extend((space, {name: made}, ()) for (_, name), space in used.targets.items() if name)
@@ -316,7 +319,7 @@ class Pickler(_pickle.Pickler):
                 references[chain] = what
             elif verdict == _reach.PATCHED:
                 patched[chain] = value
-        return Outside((module.__name__, constants, references, tuple(patched)), patched)
+        return Outside((_reach.name_of(module), constants, references, tuple(patched)), patched)
 
     def _cell(self, _: Any) -> Reduced:
         return _rebuild.cell, ()
@@ -333,7 +336,7 @@ class Pickler(_pickle.Pickler):
 
 
 def _is_outside(module: Any) -> bool:
-    return sys.modules.get(module.__name__) is module and not _reach.is_own(module.__name__)
+    return _reach.name_of(module) is not None
 
 
 HANDLERS: dict[Any, Callable[[Pickler, Any], Reduced]] = {

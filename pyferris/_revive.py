@@ -1,12 +1,14 @@
 """What a worker makes of classes, enums, decorated functions and the like; called by pickles of ``_reducers``."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownLambdaType=false, reportUnknownParameterType=false
 from __future__ import annotations
 
 import functools
 from typing import Any
 
-from . import _rebuild
-from ._rebuild import admit, here, present
+from . import _homes
+from ._homes import admit, here, present
 
 __all__: list[str] = []
 
@@ -17,12 +19,12 @@ def _new(meta: Any, name: str, bases: tuple[Any, ...], made_with: dict[str, Any]
     """A bare class: neither its metaclass's nor its bases' own code that greets new classes is run again."""
     if meta.__name__ == _METHODS_OF_TYPED_DICTS:
         return type.__new__(meta, name, bases, made_with)
-    outer = next(each for each in meta.__mro__ if _rebuild.tokens.peek(each) is None)
+    outer = next(each for each in meta.__mro__ if _homes.tokens.peek(each) is None)
     greeters: dict[Any, Any] = {}
     for base in bases:
         for each in base.__mro__:
-            token = _rebuild.tokens.peek(each)
-            if token is not None and token >> 40 != _rebuild.ORIGIN and "__init_subclass__" in each.__dict__:
+            token = _homes.tokens.peek(each)
+            if token is not None and token >> 40 != _homes.ORIGIN and "__init_subclass__" in each.__dict__:
                 greeters[each] = each.__dict__["__init_subclass__"]
     for each in greeters:
         type.__delattr__(each, "__init_subclass__")
@@ -107,7 +109,7 @@ def fill_partial(made: Any, state: tuple[tuple[Any, ...], dict[str, Any], dict[s
 
 def singledispatch(token: int) -> Any:
     found = present(token)
-    return admit(token, functools.singledispatch(lambda: None)) if found is None else found
+    return admit(token, functools.singledispatch(lambda _: None)) if found is None else found
 
 
 def fill_singledispatch(made: Any, state: tuple[dict[Any, Any], dict[str, Any], tuple[str, ...]]) -> None:

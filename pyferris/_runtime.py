@@ -6,12 +6,15 @@ import asyncio
 import atexit
 import concurrent.futures
 import contextlib
+import contextvars
+import functools
 import inspect
 import logging
 import os
 import queue
 import sys
 import threading
+import types
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +29,29 @@ __all__: list[str] = []
 LOGGER = logging.getLogger("pyferris")
 
 
+# The future of the coroutine in whose context this is. Tasks, and threads of `asyncio.to_thread`, have it from theirs.
+coroutine_call: contextvars.ContextVar[SafeFuture[Any] | None] = contextvars.ContextVar(
+    "pyferris_coroutine_call", default=None
+)
+
+
+def is_coroutine_function(fn: object) -> bool:
+    """True where calling ``fn`` makes a coroutine; also for an object with an async ``__call__``."""
+    if inspect.iscoroutinefunction(fn):
+        return True
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    call = getattr(type(fn), "__call__", None)  # noqa: B004
+    return isinstance(call, types.FunctionType) and inspect.iscoroutinefunction(call)
+
+
 def report_unretrieved(exception: BaseException) -> None:
-    LOGGER.error("a call failed and nobody looked at its outcome", exc_info=exception)
+    # The call itself is gone by now; the first frame that is not ours is where it began.
+    traceback = exception.__traceback__
+    while traceback is not None and traceback.tb_frame.f_globals.get("__package__") == __package__:
+        traceback = traceback.tb_next
+    where = "" if traceback is None else f" in {traceback.tb_frame.f_code.co_qualname}()"
+    LOGGER.error("a call failed%s and nobody looked at its outcome", where, exc_info=exception)
 
 
 def report_callback(future: object, callback: object, exception: BaseException) -> None:
@@ -184,7 +208,8 @@ def _install() -> None:
         worker_stopped=worker_stopped,
         reactor_connect=reactor_connect,
         reactor_wake=reactor_wake,
-        is_coroutine_function=inspect.iscoroutinefunction,
+        is_coroutine_function=is_coroutine_function,
+        coroutine_call=coroutine_call,
     )
     if os.environ.get("PYFERRIS_LOOP_BRIDGE") == "reactor":
         _native.force_reactor(True)

@@ -1,14 +1,17 @@
 """Ships functions to workers: their code and what it reaches, by value. Main interpreter; any thread."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownLambdaType=false, reportUnknownParameterType=false
 from __future__ import annotations
 
 import marshal
 import sys
 from typing import TYPE_CHECKING, Any
 
-from . import _reach, _rebuild
+from . import _homes, _reach, _rebuild
+from ._homes import MISSING
 from ._reach import Builtin, Function, Module, is_a
-from ._rebuild import FUNCTION, MISSING, MODULE, NOTHING, PLAIN, REFERENCE
+from ._rebuild import FUNCTION, MODULE, NOTHING, PLAIN, REFERENCE
 from ._wire import code_bytes, encode_plain, seal
 
 if TYPE_CHECKING:
@@ -151,7 +154,7 @@ class Plain:
             attributes[name] = self.value(value)
         about = (function.__module__, coded_defaults, coded_kwdefaults, attributes, self._annotations(function))
         self.functions[self._functions[id(function)]] = (
-            _rebuild.tokens.of(function),
+            _homes.tokens.of(function),
             code_bytes(code),
             where,
             function.__name__,
@@ -233,8 +236,8 @@ class Plain:
             values[name] = self.value(value)
 
     def module(self, module: Any, chains: set[_reach.Chain]) -> Coded:
-        name = module.__name__
-        if _reach.is_own(name) or sys.modules.get(name) is not module:
+        name = _reach.name_of(module)
+        if name is None:
             raise NotPlain
         if () in chains:
             chains = chains | _reach.loose_chains(module, self.attributes)

@@ -3,12 +3,14 @@
 Used in workers as well: imports nothing but built-in modules until something asks for it.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownLambdaType=false, reportUnknownParameterType=false
 from __future__ import annotations
 
 import marshal
 from binascii import crc32
 
-from . import _native, _rebuild
+from . import _homes, _native, _rebuild
 
 TYPE_CHECKING = False  # as in typing, which workers shall not have to import
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ def _plain(value: Any, depth: int = 0) -> bool:
     return kind in (list, tuple, set, frozenset) and all(_plain(item, depth) for item in value)
 
 
-def _encode_plain(value: object) -> bytes | None:
+def _encode_plain(value: Any) -> bytes | None:
     return marshal.dumps(value) if _plain(value) else None
 
 
@@ -105,7 +107,7 @@ def loads(data: bytes, function: object = None) -> Any:
     tag, content = unseal(data, b"MP")
     if tag == MARSHALLED:
         return marshal.loads(content)
-    with _rebuild.Loading(None if function is None else _rebuild.home_of(function)):
+    with _homes.Loading(None if function is None else _homes.home_of(function)):
         return _unpickle(content)
 
 
@@ -125,9 +127,9 @@ def load_function(blob: bytes) -> Any:
         return _rebuild.load_plain(content)
     if tag == REFERENCE:
         return _rebuild.reference(*marshal.loads(content))
-    with _rebuild.Loading(_rebuild.Home()) as home:
+    with _homes.Loading(_homes.Home()) as home:
         function = _unpickle(content)
-    _rebuild.keep_home(function, home)
+    _homes.keep_home(function, home)
     return function
 
 

@@ -35,6 +35,8 @@ class SafeFuture(_native.FutureCore[T], concurrent.futures.Future[T]):
 def current_future() -> SafeFuture[object] | None:
     """Return the future of the call that this thread runs, or None outside of calls.
 
+    In a coroutine of a pool, and the tasks that it makes, that of the coroutine. The other functions here likewise.
+
     >>> current_future() is None
     True
     """
@@ -64,7 +66,8 @@ def sleep(seconds: float) -> None:
     """Sleep for ``seconds``, or until the call that this thread runs is asked to stop.
 
     Raises ``CallCancelled`` then; ``ValueError`` if ``seconds`` is negative, ``OverflowError`` if no clock can hold it,
-    as infinity. Outside of calls it is ``time.sleep``.
+    as infinity; ``RuntimeError`` in a coroutine of a pool, whose loop it would stop: ``await asyncio.sleep`` there.
+    Outside of calls it is ``time.sleep``.
 
     >>> sleep(0)
     """

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import inspect
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+import operator
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
 
-from . import _native
+from . import _native, _runtime
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
@@ -24,6 +24,10 @@ _SHOW_EVERY = 0.1  # seconds between two looks at the progress
 
 class MapResult(_native.MapCore, Generic[T]):
     """The results of a map: an iterator in order, one pass, which lets go of each item as it yields it.
+
+    A second pass over what was read to its end is a ``RuntimeError``, also for ``itertools.islice`` in a loop: use
+    ``itertools.batched``, or keep a list. A loop that is left cancels the rest when the map is dropped, so where a
+    variable keeps it, call ``close()``.
 
     Also ``await result`` (the list), ``async for``, ``len``, index and ``==`` with a list; these wait, and do not
     consume. ``close()`` cancels what has not run. Made by ``SafeThreadPool.map``; to be read by one thread at a time.
@@ -49,12 +53,22 @@ class MapResult(_native.MapCore, Generic[T]):
             raise TypeError("a map with buffersize has no length: its items are taken as it is read")
         return self._added
 
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[T]: ...
     def __getitem__(self, index: int | slice) -> Any:
         self._needs_all("index")
-        where = range(self._added)[index]
-        if isinstance(where, int):
-            return self._result(where)
-        return [self._result(each) for each in where]
+        items = range(self._added)
+        if isinstance(index, slice):
+            return [self._result(each) for each in items[index]]
+        try:
+            where = operator.index(index)
+        except TypeError:
+            raise TypeError(f"a map's index must be an int or a slice, not {type(index).__name__}: {index!r}") from None
+        if not -len(items) <= where < len(items):
+            raise IndexError(f"map index {where} out of range for {len(items)} items")
+        return self._result(items[where])
 
     def __eq__(self, other: object) -> bool:
         if self is other:
@@ -113,6 +127,9 @@ class MapResult(_native.MapCore, Generic[T]):
 
     _watched = False  # a progress line is shown
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"cannot pickle or copy {self!r}: its items run in one process; pass a list of it instead")
+
     def __repr__(self) -> str:
         total = "unknown" if self._lazy else self._added
         return f"<MapResult items={total} finished={self._finished} read={self._given}>"
@@ -148,6 +165,7 @@ def _run_coroutine(pool: SafeThreadPool, fn: Callable[..., Any], *args: Any) -> 
 
 
 def start_map(
+    name: str,
     pool: SafeThreadPool,
     fn: Callable[..., T],
     iterables: tuple[Iterable[Any], ...],
@@ -161,7 +179,7 @@ def start_map(
     batches: Callable[[Callable[..., Any], bool, bool], Callable[[list[Any]], Any]] | None = None,
     lanes: int = 0,
 ) -> MapResult[T]:
-    """The body of ``SafeThreadPool.map``. ``fail_fast``: the first failure in time ends the map.
+    """The body of ``SafeThreadPool.map``, called ``name``. ``fail_fast``: the first failure in time ends the map.
 
     ``batches(fn, single, fail_fast)`` gives a function that takes the items of a run at once, as a list, and returns
     (results, failures by place or None, nanoseconds of work). ``lanes``: workers that work at first; 0 for all.
@@ -175,11 +193,14 @@ def start_map(
     if buffersize is not None and buffersize < 1:
         raise ValueError(f"buffersize must be 1 or more, not {buffersize}")
     if not iterables:
-        raise TypeError("map() needs at least one iterable after the function")
+        raise TypeError(f"{name}() needs at least one iterable after the function")
     if not callable(fn):
-        raise TypeError(f"map() needs a callable as its first argument, not {fn!r}")
+        raise TypeError(f"{name}() needs a callable as its first argument, not {type(fn).__name__}: {fn!r}")
+    for number, each in enumerate(iterables, 2):
+        if not hasattr(each, "__iter__") and not hasattr(each, "__getitem__"):
+            raise TypeError(f"{name}() needs an iterable as its argument {number}, not {type(each).__name__}: {each!r}")
     loop_thread = 0
-    if batches is None and inspect.iscoroutinefunction(fn):
+    if batches is None and _runtime.is_coroutine_function(fn):
         fn = functools.partial(_run_coroutine, pool, fn)
         loop_thread = pool._loop_thread()
     single = len(iterables) == 1

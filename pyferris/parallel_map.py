@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from . import _native
 from ._auto import Aside, Driver
-from .isolation import resolve_isolation
+from .isolation import MapIsolation, resolve_isolation
 from .map_result import MapResult, start_map
 from .thread_pool import SafeThreadPool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
 
 __all__ = ["ExplainedList", "MapReport", "safe_parallel_map", "safe_parallel_map_async"]
 
@@ -56,7 +56,8 @@ class ExplainedList(list[R]):
 class _ParallelMap:
     """One call of ``safe_parallel_map``: its mode, pool and report."""
 
-    def __init__(self, max_workers: int | None, isolation: str | None) -> None:
+    def __init__(self, name: str, max_workers: int | None, isolation: str | None) -> None:
+        self.name = name
         asked = resolve_isolation(isolation, for_map=True)
         if asked == "inline":
             self.mode, self.reason = "inline", "isolation is 'inline'"
@@ -84,6 +85,7 @@ class _ParallelMap:
             data = list(data)
             self.driver = Driver(func, data, self.pool, not return_exceptions)
         return start_map(
+            self.name,
             self.pool,
             func,
             (data,),
@@ -119,17 +121,30 @@ class _ParallelMap:
 
 @overload
 def safe_parallel_map(
-    func: Callable[[T], R],
+    func: Callable[[T], Coroutine[Any, Any, R]],
     data: Iterable[T],
     max_workers: int | None = None,
     chunksize: int | None = None,
     *,
-    isolation: str | None = "auto",
+    isolation: MapIsolation | None = "auto",
     progress: bool = False,
     timeout: float | None = None,
-    return_exceptions: bool = False,
-    explain: Literal[False] = False,
-) -> list[R]: ...
+    return_exceptions: Literal[False] = False,
+    explain: Literal[True],
+) -> ExplainedList[R]: ...
+@overload
+def safe_parallel_map(
+    func: Callable[[T], Coroutine[Any, Any, R]],
+    data: Iterable[T],
+    max_workers: int | None = None,
+    chunksize: int | None = None,
+    *,
+    isolation: MapIsolation | None = "auto",
+    progress: bool = False,
+    timeout: float | None = None,
+    return_exceptions: bool,
+    explain: Literal[True],
+) -> ExplainedList[R | Exception]: ...
 @overload
 def safe_parallel_map(
     func: Callable[[T], R],
@@ -137,10 +152,10 @@ def safe_parallel_map(
     max_workers: int | None = None,
     chunksize: int | None = None,
     *,
-    isolation: str | None = "auto",
+    isolation: MapIsolation | None = "auto",
     progress: bool = False,
     timeout: float | None = None,
-    return_exceptions: bool = False,
+    return_exceptions: Literal[False] = False,
     explain: Literal[True],
 ) -> ExplainedList[R]: ...
 @overload
@@ -150,24 +165,76 @@ def safe_parallel_map(
     max_workers: int | None = None,
     chunksize: int | None = None,
     *,
-    isolation: str | None = "auto",
+    isolation: MapIsolation | None = "auto",
     progress: bool = False,
     timeout: float | None = None,
-    return_exceptions: bool = False,
-    explain: bool,
+    return_exceptions: bool,
+    explain: Literal[True],
+) -> ExplainedList[R | Exception]: ...
+@overload
+def safe_parallel_map(
+    func: Callable[[T], Coroutine[Any, Any, R]],
+    data: Iterable[T],
+    max_workers: int | None = None,
+    chunksize: int | None = None,
+    *,
+    isolation: MapIsolation | None = "auto",
+    progress: bool = False,
+    timeout: float | None = None,
+    return_exceptions: Literal[False] = False,
+    explain: bool = False,
 ) -> list[R]: ...
+@overload
+def safe_parallel_map(
+    func: Callable[[T], Coroutine[Any, Any, R]],
+    data: Iterable[T],
+    max_workers: int | None = None,
+    chunksize: int | None = None,
+    *,
+    isolation: MapIsolation | None = "auto",
+    progress: bool = False,
+    timeout: float | None = None,
+    return_exceptions: bool,
+    explain: bool = False,
+) -> list[R | Exception]: ...
+@overload
 def safe_parallel_map(
     func: Callable[[T], R],
     data: Iterable[T],
     max_workers: int | None = None,
     chunksize: int | None = None,
     *,
-    isolation: str | None = "auto",
+    isolation: MapIsolation | None = "auto",
+    progress: bool = False,
+    timeout: float | None = None,
+    return_exceptions: Literal[False] = False,
+    explain: bool = False,
+) -> list[R]: ...
+@overload
+def safe_parallel_map(
+    func: Callable[[T], R],
+    data: Iterable[T],
+    max_workers: int | None = None,
+    chunksize: int | None = None,
+    *,
+    isolation: MapIsolation | None = "auto",
+    progress: bool = False,
+    timeout: float | None = None,
+    return_exceptions: bool,
+    explain: bool = False,
+) -> list[R | Exception]: ...
+def safe_parallel_map(
+    func: Callable[[T], Any],
+    data: Iterable[T],
+    max_workers: int | None = None,
+    chunksize: int | None = None,
+    *,
+    isolation: MapIsolation | None = "auto",
     progress: bool = False,
     timeout: float | None = None,
     return_exceptions: bool = False,
     explain: bool = False,
-) -> list[R]:
+) -> list[Any]:
     """Return ``[func(item) for item in data]``, computed by threads.
 
     ``max_workers``: threads at most; ``chunksize``: items a run of a worker (None: measured); ``isolation``:
@@ -181,12 +248,12 @@ def safe_parallel_map(
     >>> safe_parallel_map(len, ["a", "bb"])
     [1, 2]
     """
-    work = _ParallelMap(max_workers, isolation)
+    work = _ParallelMap("safe_parallel_map", max_workers, isolation)
     try:
         mapped = work.start(func, data, chunksize, timeout, progress, return_exceptions)
         if work.driver is not None:
             work.driver.run(mapped)
-        results: list[R] = mapped._results()
+        results: list[Any] = mapped._results()
     except BaseException:
         work.abort()
         if work.driver is not None:
@@ -198,31 +265,135 @@ def safe_parallel_map(
     return work.finish(mapped, results, explain)
 
 
+@overload
+async def safe_parallel_map_async(
+    func: Callable[[T], Coroutine[Any, Any, R]],
+    data: Iterable[T],
+    max_workers: int | None = None,
+    chunksize: int | None = None,
+    *,
+    isolation: MapIsolation | None = "auto",
+    progress: bool = False,
+    timeout: float | None = None,
+    return_exceptions: Literal[False] = False,
+    explain: Literal[True],
+) -> ExplainedList[R]: ...
+@overload
+async def safe_parallel_map_async(
+    func: Callable[[T], Coroutine[Any, Any, R]],
+    data: Iterable[T],
+    max_workers: int | None = None,
+    chunksize: int | None = None,
+    *,
+    isolation: MapIsolation | None = "auto",
+    progress: bool = False,
+    timeout: float | None = None,
+    return_exceptions: bool,
+    explain: Literal[True],
+) -> ExplainedList[R | Exception]: ...
+@overload
 async def safe_parallel_map_async(
     func: Callable[[T], R],
     data: Iterable[T],
     max_workers: int | None = None,
     chunksize: int | None = None,
     *,
-    isolation: str | None = "auto",
+    isolation: MapIsolation | None = "auto",
+    progress: bool = False,
+    timeout: float | None = None,
+    return_exceptions: Literal[False] = False,
+    explain: Literal[True],
+) -> ExplainedList[R]: ...
+@overload
+async def safe_parallel_map_async(
+    func: Callable[[T], R],
+    data: Iterable[T],
+    max_workers: int | None = None,
+    chunksize: int | None = None,
+    *,
+    isolation: MapIsolation | None = "auto",
+    progress: bool = False,
+    timeout: float | None = None,
+    return_exceptions: bool,
+    explain: Literal[True],
+) -> ExplainedList[R | Exception]: ...
+@overload
+async def safe_parallel_map_async(
+    func: Callable[[T], Coroutine[Any, Any, R]],
+    data: Iterable[T],
+    max_workers: int | None = None,
+    chunksize: int | None = None,
+    *,
+    isolation: MapIsolation | None = "auto",
+    progress: bool = False,
+    timeout: float | None = None,
+    return_exceptions: Literal[False] = False,
+    explain: bool = False,
+) -> list[R]: ...
+@overload
+async def safe_parallel_map_async(
+    func: Callable[[T], Coroutine[Any, Any, R]],
+    data: Iterable[T],
+    max_workers: int | None = None,
+    chunksize: int | None = None,
+    *,
+    isolation: MapIsolation | None = "auto",
+    progress: bool = False,
+    timeout: float | None = None,
+    return_exceptions: bool,
+    explain: bool = False,
+) -> list[R | Exception]: ...
+@overload
+async def safe_parallel_map_async(
+    func: Callable[[T], R],
+    data: Iterable[T],
+    max_workers: int | None = None,
+    chunksize: int | None = None,
+    *,
+    isolation: MapIsolation | None = "auto",
+    progress: bool = False,
+    timeout: float | None = None,
+    return_exceptions: Literal[False] = False,
+    explain: bool = False,
+) -> list[R]: ...
+@overload
+async def safe_parallel_map_async(
+    func: Callable[[T], R],
+    data: Iterable[T],
+    max_workers: int | None = None,
+    chunksize: int | None = None,
+    *,
+    isolation: MapIsolation | None = "auto",
+    progress: bool = False,
+    timeout: float | None = None,
+    return_exceptions: bool,
+    explain: bool = False,
+) -> list[R | Exception]: ...
+async def safe_parallel_map_async(
+    func: Callable[[T], Any],
+    data: Iterable[T],
+    max_workers: int | None = None,
+    chunksize: int | None = None,
+    *,
+    isolation: MapIsolation | None = "auto",
     progress: bool = False,
     timeout: float | None = None,
     return_exceptions: bool = False,
     explain: bool = False,
-) -> list[R]:
+) -> list[Any]:
     """As ``safe_parallel_map``, awaited: the event loop goes on meanwhile. Cancelling it stops the map.
 
     >>> import asyncio
     >>> asyncio.run(safe_parallel_map_async(len, ["a", "bb"]))
     [1, 2]
     """
-    work = _ParallelMap(max_workers, isolation)
+    work = _ParallelMap("safe_parallel_map_async", max_workers, isolation)
     aside: Aside | None = None
     try:
         mapped = work.start(func, data, chunksize, timeout, progress, return_exceptions)
         if work.driver is not None:
             aside = Aside(work.driver, mapped, asyncio.get_running_loop())
-        results: list[R] = await mapped
+        results: list[Any] = await mapped
     except BaseException:
         work.abort()
         if aside is not None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
 from . import _native, _runtime
 from .errors import CallCancelled
@@ -11,7 +12,7 @@ from .future import SafeFuture
 from .isolation import Isolation, resolve_isolation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Mapping
+    from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
 
 __all__ = ["SafeThread"]
 
@@ -23,6 +24,7 @@ _running: dict[SafeThread[Any], int] = {}  # by which thread each is run; 0 unti
 class SafeThread(threading.Thread, Generic[T]):
     """A ``threading.Thread`` in every respect, with the result of its target, which can also be awaited.
 
+    A target that is a coroutine function is run by ``asyncio.run``, in the thread.
     ``isolation="inline"``: ``start()`` runs it in the caller. An exception goes to ``threading.excepthook``, too.
 
     >>> thread = SafeThread(target=pow, args=(2, 10))
@@ -62,6 +64,8 @@ class SafeThread(threading.Thread, Generic[T]):
         self.run = self._run_body  # type: ignore[method-assign]
         _running[self] = 0
         if self._inline:
+            self._set_ident()  # type: ignore[attr-defined]
+            self._set_native_id()  # type: ignore[attr-defined]
             self._started.set()  # type: ignore[attr-defined]
             self.run()
             return
@@ -75,13 +79,31 @@ class SafeThread(threading.Thread, Generic[T]):
             raise
 
     def run(self) -> Any:
-        """Call the target; return what it returned. May be overridden."""
+        """Call the target, or run it where it is a coroutine function; return what it gave. May be overridden."""
         try:
-            if self._target is not None:  # type: ignore[attr-defined]
-                return self._target(*self._args, **self._kwargs)  # type: ignore[attr-defined]
-            return None
+            target = cast("Callable[..., Any] | None", self._target)  # type: ignore[attr-defined]
+            if target is None:
+                return None
+            result: Any = target(*self._args, **self._kwargs)  # type: ignore[attr-defined]
+            return asyncio.run(self._as_task(result)) if _runtime.is_coroutine_function(target) else result
         finally:
             del self._target, self._args, self._kwargs  # type: ignore[attr-defined]
+
+    async def _as_task(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Await ``coroutine``; ``cancel()`` cancels it."""
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        self.future._set_cancel_hook(lambda: loop.call_soon_threadsafe(task.cancel))
+        try:
+            if self.future._stop_requested():
+                task.cancel()
+            return await coroutine
+        except asyncio.CancelledError:
+            if self.future._stop_requested():
+                raise CallCancelled from None
+            raise
+        finally:
+            self.future._set_cancel_hook(None)
 
     def _run_body(self) -> None:
         body, self._body = self._body, None
@@ -113,6 +135,19 @@ class SafeThread(threading.Thread, Generic[T]):
     def _check_begun(self) -> None:
         if not self._begun:
             raise RuntimeError(f"{self.name} was not started: call start() before asking for its result")
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"cannot pickle or copy {self!r}: a thread lives in one process; pass its get_result(), or its target and "
+            "arguments, instead"
+        )
+
+    def __repr__(self) -> str:
+        text = super().__repr__()
+        # Nobody tells the base class when an inline one has ended.
+        over = self._initialized and self._inline and self._begun and self.future.done()  # type: ignore[attr-defined]
+        head, found, tail = text.rpartition(", started")
+        return f"{head}, stopped{tail}" if over and found else text
 
     def is_alive(self) -> bool:
         """Return True while the thread runs."""

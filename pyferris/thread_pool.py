@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import functools
-import inspect
 import itertools
+import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, ParamSpec, Self, TypeVar, overload
 
 from . import _native, _runtime
-from ._coroutines import CoroutineRunner
 from ._cores import usable_cores
+from ._coroutines import CoroutineRunner
 from ._worker_calls import await_item, run_coroutine
 from .errors import CallCancelled, PoolClosed
 from .future import SafeFuture
@@ -21,7 +22,7 @@ from .isolation import Isolation, resolve_isolation
 from .map_result import MapResult, start_map
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Coroutine
     from types import TracebackType
 
 
@@ -87,8 +88,19 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
             raise TypeError(f"max_workers must be an int of 1 or more, or None, not {max_workers!r}")
         if max_workers < 1:
             raise ValueError(f"max_workers must be 1 or more, not {max_workers}")
+        if max_workers > sys.maxsize:
+            raise OverflowError(f"max_workers must be {sys.maxsize} at most, not {max_workers}")
+        if not isinstance(thread_name_prefix, (str, type(None))):  # the standard library takes None, too
+            raise TypeError(
+                f"thread_name_prefix must be a str, not {type(thread_name_prefix).__name__}: {thread_name_prefix!r}"
+            )
+        if not isinstance(initargs, Iterable):
+            raise TypeError(
+                f"initargs must be a tuple of the initializer's arguments, not {type(initargs).__name__}: {initargs!r}"
+            )
         if initializer is not None and not callable(initializer):
             raise TypeError(f"initializer must be a callable, not {initializer!r}")
+        initargs = tuple(initargs)
         self._kind = kind
         self._inline = kind == "inline"
         self._max_workers = max_workers
@@ -108,7 +120,7 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
             max_workers,
             self._thread_name_prefix,
             initializer,
-            tuple(initargs),
+            initargs,
             self._inline,
             self._daemon,
             threading.stack_size(),
@@ -133,7 +145,13 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
 
     if TYPE_CHECKING:
 
-        def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> SafeFuture[T]:
+        @overload
+        def submit(
+            self, fn: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
+        ) -> SafeFuture[T]: ...
+        @overload
+        def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> SafeFuture[T]: ...
+        def submit(self, fn: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> SafeFuture[Any]:
             """Queue ``fn(*args, **kwargs)``; return its future. Raises ``PoolClosed`` after ``shutdown``."""
             ...
 
@@ -166,6 +184,29 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
                 "shutdown(wait=True) called by a worker of this very pool would wait for itself; use wait=False"
             )
 
+    @overload
+    def map(
+        self,
+        fn: Callable[..., Coroutine[Any, Any, T]],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+        progress: bool = False,
+        return_exceptions: Literal[False] = False,
+    ) -> MapResult[T]: ...
+    @overload
+    def map(
+        self,
+        fn: Callable[..., Coroutine[Any, Any, T]],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+        progress: bool = False,
+        return_exceptions: bool,
+    ) -> MapResult[T | Exception]: ...
+    @overload
     def map(
         self,
         fn: Callable[..., T],
@@ -174,8 +215,29 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
         chunksize: int = 1,
         buffersize: int | None = None,
         progress: bool = False,
+        return_exceptions: Literal[False] = False,
+    ) -> MapResult[T]: ...
+    @overload
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+        progress: bool = False,
+        return_exceptions: bool,
+    ) -> MapResult[T | Exception]: ...
+    def map(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+        progress: bool = False,
         return_exceptions: bool = False,
-    ) -> MapResult[T]:
+    ) -> MapResult[Any]:
         """Apply ``fn`` to the items of ``iterables``, in the pool; return the results, in order, as a ``MapResult``.
 
         ``timeout``: seconds from now until which results are waited for. ``chunksize``: items a run of a worker,
@@ -189,10 +251,11 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
         ...     list(pool.map(abs, [-1, 2, -3]))
         [1, 2, 3]
         """
-        return self._start_map(fn, iterables, timeout, chunksize, buffersize, progress, return_exceptions)
+        return self._start_map("map", fn, iterables, timeout, chunksize, buffersize, progress, return_exceptions)
 
     def _start_map(
         self,
+        name: str,
         fn: Callable[..., T],
         iterables: tuple[Iterable[Any], ...],
         timeout: float | None,
@@ -206,6 +269,7 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
         if self._kind == "interpreter" and not self._closed:
             where, run = self._map_threads(), self._batches
         return start_map(
+            name,
             where,
             fn,
             iterables,
@@ -229,7 +293,7 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
     def _batches(self, fn: Callable[..., Any], single: bool, fail_fast: bool) -> Callable[[list[Any]], Any]:
         from . import _interpreters
 
-        if inspect.iscoroutinefunction(fn):
+        if _runtime.is_coroutine_function(fn):
             fn = functools.partial(await_item, fn)
         return _interpreters.BatchRunner(self, fn, single, fail_fast)
 
@@ -309,6 +373,12 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
         # A thread of its own: the loop's default executor may be this very pool.
         threading.Thread(target=lambda: gone.set_result(self.shutdown()), name="SafeThreadPool-exit").start()
         await gone
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"cannot pickle or copy {self!r}: its threads live in one process; pass what they are to do, and make a "
+            "SafeThreadPool there"
+        )
 
     def __repr__(self) -> str:
         if not hasattr(self, "_runner_lock"):

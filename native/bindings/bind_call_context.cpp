@@ -28,23 +28,43 @@ class Sleeper final : public Continuation, private BlockedWait {
     bool woken_ = false;  // guarded by the future's stripe
 };
 
+// The call that this thread is in, or the coroutine of a pool whose context this is. Null: none.
+PyRef asking_call() {
+    FutureObject* future = current_future();
+    if (future != nullptr) return PyRef::share(as_object(future));
+    PyObject* var = module_state().coroutine_call;
+    PyObject* found = nullptr;
+    if (var != nullptr && PyContextVar_Get(var, Py_None, &found) != 0) PyErr_Clear();
+    PyRef call = PyRef::steal(found);
+    if (call && PyObject_TypeCheck(call.get(), module_state().future_core) == 0) return {};
+    return call;
+}
+
+// The state of that call; `keep` holds its future. Also where the call is another interpreter's, whose queue keeps it.
+FutureState* asking_state(PyRef* keep) {
+    *keep = asking_call();
+    return *keep ? &as_future(keep->get())->state : current_state();
+}
+
 PyObject* raise_cancelled() {
     PyErr_SetString(module_state().call_cancelled, "this call was asked to stop");
     return nullptr;
 }
 
 PyObject* current_future_function(PyObject* /*module*/, PyObject* /*unused*/) {
-    FutureObject* future = current_future();
-    return Py_NewRef(future == nullptr ? Py_None : as_object(future));
+    PyRef call = asking_call();
+    return call ? call.release() : Py_NewRef(Py_None);
 }
 
 PyObject* cancel_requested(PyObject* /*module*/, PyObject* /*unused*/) {
-    const FutureState* state = current_state();
+    PyRef keep;
+    const FutureState* state = asking_state(&keep);
     return PyBool_FromLong(state != nullptr && state->stop_requested());
 }
 
 PyObject* check_cancelled(PyObject* /*module*/, PyObject* /*unused*/) {
-    const FutureState* state = current_state();
+    PyRef keep;
+    const FutureState* state = asking_state(&keep);
     if (state != nullptr && state->stop_requested()) return raise_cancelled();
     Py_RETURN_NONE;
 }
@@ -74,15 +94,19 @@ bool parse_seconds(PyObject* seconds, Deadline* deadline) {
 PyObject* sleep(PyObject* /*module*/, PyObject* seconds) {
     Deadline deadline = kNoDeadline;
     if (!parse_seconds(seconds, &deadline)) return nullptr;
-    FutureState* state = current_state();
+    PyRef keep;
+    FutureState* state = asking_state(&keep);
+    if (keep && is_on_own_loop(as_future(keep.get()))) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "sleep() in a coroutine would stop the event loop of its pool: await asyncio.sleep() instead");
+        return nullptr;
+    }
     const ParkerLease lease;
     if (state == nullptr) {
         if (wait_attached(*lease, deadline) == WaitResult::error) return nullptr;
         Py_RETURN_NONE;
     }
     if (state->stop_requested()) return raise_cancelled();
-    // Where it is another interpreter's, the queue's reference keeps it.
-    const PyRef keep = PyRef::share(as_object(current_future()));
     Sleeper sleeper(*lease, *state);
     if (state->add(sleeper) == FutureState::AddResult::already_final) Py_RETURN_NONE;
     WaitResult result = WaitResult::woken;

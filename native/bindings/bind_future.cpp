@@ -1,6 +1,7 @@
 // FutureCore: the Python face of FutureObject, base of the public SafeFuture. The contract is that of
 // concurrent.futures.Future, whose attributes (`_state`, `_condition`, `_waiters`) other code of the standard library
 // reads.
+#include "future_doc.hpp"
 #include "isolated_call.hpp"
 #include "pool_object.hpp"
 #include "py_args.hpp"
@@ -57,11 +58,15 @@ void report_unretrieved(FutureObject* self) {
     if (!reported) PyErr_WriteUnraisable(nullptr);
 }
 
+// Called once, before the collector takes anything of a cycle apart. What is told of the failure may keep it.
+void finalize(PyObject* object) { report_unretrieved(as_future(object)); }
+
 void dealloc(PyObject* object) {
     FutureObject* self = as_future(object);
     PyTypeObject* type = Py_TYPE(object);
+    // A class made in Python has called it already, before it came here.
+    if (type->tp_dealloc == dealloc && PyObject_CallFinalizerFromDealloc(object) != 0) return;
     PyObject_GC_UnTrack(object);
-    report_unretrieved(self);
     clear(object);
     Py_CLEAR(self->value);
     Py_CLEAR(self->traceback);
@@ -303,19 +308,19 @@ PyObject* repr(PyObject* object) {
 }
 
 PyMethodDef methods[] = {
-    {"cancel", cancel_method, METH_NOARGS, nullptr},
-    {"cancelled", cancelled, METH_NOARGS, nullptr},
-    {"running", running, METH_NOARGS, nullptr},
-    {"done", done, METH_NOARGS, nullptr},
-    {"result", as_method(result), METH_FASTCALL | METH_KEYWORDS, nullptr},
-    {"exception", as_method(exception), METH_FASTCALL | METH_KEYWORDS, nullptr},
-    {"add_done_callback", as_method(add_done_callback), METH_FASTCALL | METH_KEYWORDS, nullptr},
-    {"remove_done_callback", as_method(remove_done_callback), METH_FASTCALL | METH_KEYWORDS, nullptr},
-    {"set_running_or_notify_cancel", set_running_or_notify_cancel, METH_NOARGS, nullptr},
-    {"set_result", as_method(set_result_method), METH_FASTCALL | METH_KEYWORDS, nullptr},
-    {"set_exception", as_method(set_exception_method), METH_FASTCALL | METH_KEYWORDS, nullptr},
-    {"detach", detach, METH_NOARGS, nullptr},
-    {"mark_retrieved", mark_retrieved, METH_NOARGS, nullptr},
+    {"cancel", cancel_method, METH_NOARGS, doc::kCancel},
+    {"cancelled", cancelled, METH_NOARGS, doc::kCancelled},
+    {"running", running, METH_NOARGS, doc::kRunning},
+    {"done", done, METH_NOARGS, doc::kDone},
+    {"result", as_method(result), METH_FASTCALL | METH_KEYWORDS, doc::kResult},
+    {"exception", as_method(exception), METH_FASTCALL | METH_KEYWORDS, doc::kException},
+    {"add_done_callback", as_method(add_done_callback), METH_FASTCALL | METH_KEYWORDS, doc::kAddDoneCallback},
+    {"remove_done_callback", as_method(remove_done_callback), METH_FASTCALL | METH_KEYWORDS, doc::kRemoveDoneCallback},
+    {"set_running_or_notify_cancel", set_running_or_notify_cancel, METH_NOARGS, doc::kSetRunningOrNotifyCancel},
+    {"set_result", as_method(set_result_method), METH_FASTCALL | METH_KEYWORDS, doc::kSetResult},
+    {"set_exception", as_method(set_exception_method), METH_FASTCALL | METH_KEYWORDS, doc::kSetException},
+    {"detach", detach, METH_NOARGS, doc::kDetach},
+    {"mark_retrieved", mark_retrieved, METH_NOARGS, doc::kMarkRetrieved},
     {"_set_cancel_hook", set_cancel_hook, METH_O, nullptr},
     {"_set_loop", set_loop, METH_VARARGS, nullptr},
     {"_set_cancelled", set_cancelled, METH_NOARGS, nullptr},
@@ -337,6 +342,7 @@ PyGetSetDef properties[] = {
 PyType_Slot slots[] = {
     {Py_tp_new, reinterpret_cast<void*>(make)},
     {Py_tp_init, reinterpret_cast<void*>(initialize)},
+    {Py_tp_finalize, reinterpret_cast<void*>(finalize)},
     {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
     {Py_tp_traverse, reinterpret_cast<void*>(traverse)},
     {Py_tp_clear, reinterpret_cast<void*>(clear)},

@@ -29,19 +29,28 @@ bool fill(IsolatedCall& call, PyObject* const* args, Py_ssize_t count, PyObject*
         given = PyRef::steal(keywords ? PyTuple_Pack(2, given.get(), keywords.get()) : nullptr);
         if (!given) return false;
     }
-    PyRef what;
-    if (!is_plain(given.get())) {
-        what = PyRef::steal(PyUnicode_FromFormat("the arguments of %s", call.code->name.c_str()));
-        if (!what) return false;
-    }
-    return encode(given.get(), main_codec(), what ? what.get() : Py_None, &call.arguments);
+    const WireSubject subject{"the arguments of %s", call.code->name.c_str()};
+    return encode(given.get(), main_codec(), subject, &call.arguments);
 }
 
-// What calls print goes where their submitter's prints go.
+// What calls print goes where their submitter's prints go. The same pair as the last time, where they are the same.
 PyObject* current_output(PyObject* /*module*/ = nullptr, PyObject* /*unused*/ = nullptr) {
-    PyObject* out = PySys_GetObject("stdout");
-    PyObject* err = PySys_GetObject("stderr");
-    return PyTuple_Pack(2, out != nullptr ? out : Py_None, err != nullptr ? err : Py_None);
+    ModuleState& state = module_state();
+    PyObject* out = PyDict_GetItemWithError(state.sys_namespace, state.stdout_name);
+    PyObject* err = PyDict_GetItemWithError(state.sys_namespace, state.stderr_name);
+    if (PyErr_Occurred() != nullptr) return nullptr;
+    if (out == nullptr) out = Py_None;
+    if (err == nullptr) err = Py_None;
+    std::atomic_ref<PyObject*> last(state.output);
+    PyObject* pair = last.exchange(nullptr);  // taken out, so that no other thread drops it meanwhile
+    if (pair == nullptr || PyTuple_GET_ITEM(pair, 0) != out || PyTuple_GET_ITEM(pair, 1) != err) {
+        Py_XDECREF(pair);
+        pair = PyTuple_Pack(2, out, err);
+        if (pair == nullptr) return nullptr;
+    }
+    PyObject* other = last.exchange(Py_NewRef(pair));
+    Py_XDECREF(other);
+    return pair;
 }
 
 PyRef pack_bytes(const char* name, PyObject* value, std::string* bytes) {
@@ -77,8 +86,8 @@ PyObject* open_interpreters(PyObject* /*module*/, PyObject* args) {
     if (initializer != Py_None) {
         isolated.initializer = ship(initializer);
         if (isolated.initializer == nullptr) return nullptr;
-        const PyRef what = PyRef::steal(PyUnicode_FromString("initargs"));
-        if (!what || !encode(initargs, main_codec(), what.get(), &isolated.initargs)) return nullptr;
+        const WireSubject subject{"initargs of %s", isolated.initializer->name.c_str()};
+        if (!encode(initargs, main_codec(), subject, &isolated.initargs)) return nullptr;
     }
     shared->threads = ThreadPool::make(
         static_cast<std::size_t>(workers),
@@ -146,9 +155,8 @@ PyObject* submit_batch(PyObject* /*module*/, PyObject* args) {
     auto call = std::make_unique<IsolatedCall>();
     call->code = *shipment;
     call->is_batch = true;
-    PyRef what;
-    if (!is_plain(given.get())) what = PyRef::steal(PyUnicode_FromFormat("an item for %s", (*shipment)->name.c_str()));
-    if (!encode(given.get(), main_codec(), what ? what.get() : Py_None, &call->arguments)) return nullptr;
+    const WireSubject subject{"an item for %s", (*shipment)->name.c_str()};
+    if (!encode(given.get(), main_codec(), subject, &call->arguments)) return nullptr;
     return submit_call(reinterpret_cast<PoolObject*>(object), std::move(call), Py_NewRef(output));
 }
 
@@ -200,6 +208,13 @@ PyObject* install_isolation(PyObject* /*module*/, PyObject* /*args*/, PyObject* 
         if (value == nullptr) return PyErr_Format(PyExc_TypeError, "install_isolation() misses %s", slot.name);
         Py_XSETREF(module_state().*slot.member, Py_NewRef(value));
     }
+    ModuleState& state = module_state();
+    PyObject* sys = PyImport_AddModule("sys");  // borrowed
+    if (sys == nullptr) return nullptr;
+    state.sys_namespace = PyModule_GetDict(sys);
+    Py_XSETREF(state.stdout_name, PyUnicode_InternFromString("stdout"));
+    Py_XSETREF(state.stderr_name, PyUnicode_InternFromString("stderr"));
+    if (state.stdout_name == nullptr || state.stderr_name == nullptr) return nullptr;
     Py_RETURN_NONE;
 }
 

@@ -291,7 +291,13 @@ PyObject* get_threads(PyObject* object, void* /*unused*/) {
 }
 
 PyMethodDef methods[] = {
-    {"submit", as_method(submit), METH_FASTCALL | METH_KEYWORDS, nullptr},
+    {"submit", as_method(submit), METH_FASTCALL | METH_KEYWORDS,
+     "submit($self, fn, /, *args, **kwargs)\n--\n\n"
+     "Queue fn(*args, **kwargs) for a worker; return its SafeFuture at once.\n\n"
+     "Calls start first in, first out, each in a copy of the caller's contextvars. A coroutine function, or an object\n"
+     "with an async __call__, runs as a task on the pool's own event loop.\n\n"
+     "Raises PoolClosed after shutdown, TypeError for what cannot be called, BrokenPool after an initializer has\n"
+     "failed. Any thread."},
     {"_open", open, METH_VARARGS, nullptr},
     {"_close", close, METH_O, nullptr},
     {"_refuse", refuse, METH_O, nullptr},

@@ -1,5 +1,8 @@
 #include "future_object.hpp"
 
+#include <chrono>
+#include <thread>
+
 #include "context_scope.hpp"
 #include "isolated_call.hpp"
 #include "notifier.hpp"
@@ -284,6 +287,29 @@ PyObject* outcome(FutureObject* self, bool awaited) {
     return nullptr;
 }
 
+namespace {
+
+constexpr std::size_t kBacklog = 32;  // queued calls from which on a reader naps
+constexpr std::chrono::microseconds kNap{50};
+
+// Who reads the results of many calls one after another would be woken for each of them, and take the core of a worker
+// each time. As long as plenty is queued a reader naps instead. As `wait_final`; 0: wait in earnest.
+int nap_while_busy(FutureObject* self, Deadline deadline) {
+    const auto* pool = reinterpret_cast<PoolObject*>(self->call.pool);
+    const std::shared_ptr<ThreadPool> threads = pool != nullptr ? pool->shared->threads : nullptr;
+    while (threads != nullptr && threads->backlog() > kBacklog && now_ns() < deadline) {
+        PyThreadState* state = PyEval_SaveThread();
+        std::this_thread::sleep_for(kNap);
+        PyEval_RestoreThread(state);
+        notifier::drop_finished();
+        if (self->state.is_final()) return 1;
+        if (PyErr_CheckSignals() != 0) return -1;
+    }
+    return 0;
+}
+
+}  // namespace
+
 int wait_final(FutureObject* self, Deadline deadline) {
     if (self->isolated != nullptr) notifier::drop_finished();
     if (self->state.is_final()) return 1;
@@ -294,6 +320,9 @@ int wait_final(FutureObject* self, Deadline deadline) {
     if (help_pool(self)) return 1;
     if (deadline <= now_ns()) return 0;
     if (const int done = wait_for_coroutine(self, deadline); done != 2) return done;
+    if (self->isolated != nullptr) {
+        if (const int napped = nap_while_busy(self, deadline); napped != 0) return napped;
+    }
     const ParkerLease lease;
     BlockedThread waiter(*lease, self->state);
     if (self->state.add(waiter) == FutureState::AddResult::already_final) return 1;

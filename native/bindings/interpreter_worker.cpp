@@ -93,11 +93,6 @@ void deliver_home(FutureObject* future, long kind, const std::string& payload) {
     if (!done) PyErr_WriteUnraisable(nullptr);
 }
 
-void fill_what(const Shipment& code, PyRef* what) {
-    *what = PyRef::steal(PyUnicode_FromFormat("the result of %s", code.name.c_str()));
-    if (!*what) PyErr_Clear();
-}
-
 }  // namespace
 
 bool current_isolated_worker() noexcept { return this_slot != nullptr; }
@@ -243,9 +238,8 @@ void InterpreterWorker::run(Task& task) {
     PyRef result = PyRef::steal(scope.enter() ? call(future) : nullptr);
     if (!scope.leave()) result = PyRef();
     if (result) {
-        PyRef what;
-        if (!is_plain(result.get())) fill_what(*isolated.code, &what);
-        if (!encode(result.get(), interpreter.codec(), what ? what.get() : Py_None, &outcome)) result = PyRef();
+        const WireSubject subject{"the result of %s", isolated.code->name.c_str()};
+        if (!encode(result.get(), interpreter.codec(), subject, &outcome)) result = PyRef();
     }
     // Twice at most: a request to stop may come while the error is encoded.
     for (int attempt = 0; !result && PyErr_Occurred() != nullptr && attempt < 2; ++attempt) {

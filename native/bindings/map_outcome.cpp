@@ -112,7 +112,6 @@ void MapRun::notify() {
     }
 }
 
-// A failure that nobody has looked at, and nobody will.
 void MapRun::report_unseen() {
     PyObject* failure = first_failure_.load(std::memory_order_acquire);
     if (failure == nullptr || stopped_.load(std::memory_order_acquire) || is_finalizing()) return;

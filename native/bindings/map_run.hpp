@@ -109,6 +109,8 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
     void fail_fast() noexcept { fail_fast_.store(true, std::memory_order_release); }
     /// Nobody will read: results are dropped as they come, and a failure is reported.
     void abandon();
+    /// Reports a failure that nobody has looked at, and nobody will; once.
+    void report_unseen();
     /// The pool broke; what has not settled gives `error`.
     void break_off(PyObject* error);
     /// The same in a forked child, where the parent's workers do not exist.
@@ -166,7 +168,6 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
     void notify();
     bool retire(MapTask& task, bool unrun);
     void end_if_idle();
-    void report_unseen();
 
     const std::shared_ptr<PoolShared> shared_;
     const bool single_;

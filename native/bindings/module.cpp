@@ -37,6 +37,7 @@ constexpr Slot kSlots[] = {
     {"reactor_connect", &ModuleState::reactor_connect},
     {"reactor_wake", &ModuleState::reactor_wake},
     {"is_coroutine_function", &ModuleState::is_coroutine_function},
+    {"coroutine_call", &ModuleState::coroutine_call},
 };
 
 void install(const py::kwargs& given) {

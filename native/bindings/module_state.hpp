@@ -41,7 +41,8 @@ struct ModuleState {
     PyObject* worker_stopped = nullptr;         // (thread) -> None
     PyObject* reactor_connect = nullptr;        // (loop, drain) -> reference for reactor_wake
     PyObject* reactor_wake = nullptr;           // (reference) -> bool: False if that loop is gone
-    PyObject* is_coroutine_function = nullptr;  // inspect.iscoroutinefunction
+    PyObject* is_coroutine_function = nullptr;  // (callable) -> bool
+    PyObject* coroutine_call = nullptr;         // ContextVar: the future of the coroutine whose context it is, or None
     // Given where isolation is first used.
     PyObject* ship = nullptr;              // pyferris._shipping.ship
     PyObject* missing = nullptr;           // pyferris._shipping.MISSING
@@ -50,6 +51,10 @@ struct ModuleState {
     PyObject* wire_loads_error = nullptr;  // pyferris._wire.loads_error
     PyObject* deliver = nullptr;           // (kind, payload, output, context) -> None
     PyObject* answer = nullptr;            // (kind, payload) -> bytes
+    PyObject* sys_namespace = nullptr;     // borrowed
+    PyObject* stdout_name = nullptr;
+    PyObject* stderr_name = nullptr;
+    PyObject* output = nullptr;            // the last submit's (sys.stdout, sys.stderr); taken out to be looked at
 };
 
 /// This interpreter's state. Attached threads only. Never null after the module was imported.

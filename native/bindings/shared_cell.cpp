@@ -1,11 +1,14 @@
 #include "shared_cell.hpp"
 
+#include <marshal.h>
+
 #include <cstring>
 #include <new>
 
 #include "module_state.hpp"
 #include "py_compat.hpp"
 #include "type_support.hpp"
+#include "wire.hpp"
 
 namespace pyferris::python {
 
@@ -24,6 +27,7 @@ enum Tag : char {
     kText2 = '2',
     kText4 = '4',
     kAscii = 'A',
+    kPlain = 'M',  // other trees of built-in types, by marshal
     kOther = 'P',  // by the codec
 };
 
@@ -33,6 +37,10 @@ std::string tagged(char tag, const void* data, std::size_t size) {
     bytes.push_back(tag);
     bytes.append(static_cast<const char*>(data), size);
     return bytes;
+}
+
+std::string tagged(char tag, PyObject* bytes) {
+    return tagged(tag, PyBytes_AS_STRING(bytes), static_cast<std::size_t>(PyBytes_GET_SIZE(bytes)));
 }
 
 std::string encode_text(PyObject* text) {
@@ -58,7 +66,7 @@ std::string encode_common(PyObject* object) {
         return tagged(kReal, &number, sizeof number);
     }
     if (PyBytes_CheckExact(object)) {
-        return tagged(kBytes, PyBytes_AS_STRING(object), static_cast<std::size_t>(PyBytes_GET_SIZE(object)));
+        return tagged(kBytes, object);
     }
     return {};
 }
@@ -148,6 +156,7 @@ PyRef decode_element(const Encoded& encoded) {
         case kText1: return text(1);
         case kText2: return text(2);
         case kText4: return text(4);
+        case kPlain: return PyRef::steal(PyMarshal_ReadObjectFromString(data, static_cast<Py_ssize_t>(size)));
         default: return decode_by_codec(encoded);
     }
 }
@@ -167,11 +176,14 @@ Encoded* encode_element(PyObject* object, const char* what, const SharedState& o
     try {
         std::string common = encode_common(object);
         if (!common.empty()) return new Encoded(std::move(common));
+        if (is_plain(object)) {
+            const PyRef plain = PyRef::steal(marshal_plain(object));
+            return plain ? new Encoded(tagged(kPlain, plain.get())) : nullptr;
+        }
         HandleScope scope;
         const PyRef bytes = encode_by_codec(object, what);
         if (!bytes) return nullptr;
-        auto* encoded = new Encoded(
-            tagged(kOther, PyBytes_AS_STRING(bytes.get()), static_cast<std::size_t>(PyBytes_GET_SIZE(bytes.get()))));
+        auto* encoded = new Encoded(tagged(kOther, bytes.get()));
         encoded->handles = scope.take();
         // A container that holds itself must not keep itself: whoever decodes this is at the container.
         std::erase_if(encoded->handles, [&](const auto& handle) { return handle.get() == &owner; });

@@ -3,7 +3,6 @@
 #ifdef _WIN32
 #include <process.h>
 #else
-#include <pthread.h>
 #include <unistd.h>
 #endif
 
@@ -14,6 +13,7 @@
 #include <utility>
 
 #include "module_state.hpp"
+#include "pyferris/fork_guard.hpp"
 #include "type_support.hpp"
 
 namespace pyferris::python {
@@ -56,11 +56,8 @@ struct Registry {
 Registry& registry() {
     static Registry* const known = [] {
         auto* made = new Registry();
-#ifndef _WIN32
         // A state may be dropped by a thread that is not attached, at any moment: also while another one forks.
-        pthread_atfork([] { registry().mutex.lock(); }, [] { registry().mutex.unlock(); },
-                       [] { registry().mutex.unlock(); });
-#endif
+        ForkGuard::add([] { registry().mutex.lock(); }, [] { registry().mutex.unlock(); });
         return made;
     }();
     return *known;

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "shared_state.hpp"
+#include "wire_scalars.hpp"
 
 namespace pyferris::python {
 
@@ -154,16 +155,18 @@ bool append_bytes(PyObject* bytes, std::string* data) {
     return true;
 }
 
-// Without blocks: 'M' and marshal's bytes, or what `dumps` gives, behind 'P'.
-bool encode_rest(PyObject* object, const WireCodec& codec, PyObject* what, Message* message) {
+// Without blocks: 'N' and scalars, 'M' and marshal's bytes, or what `dumps` gives, behind 'P'.
+bool encode_rest(PyObject* object, const WireCodec& codec, const WireSubject& subject, Message* message) {
     std::string* data = &message->data;
-    if (is_plain(object)) {
-        data->push_back('M');
-        return append_bytes(PyRef::steal(marshal_plain(object)).get(), data);
-    }
-    data->push_back('P');
+    data->push_back('N');
+    if (write_scalars(object, data)) return true;
+    data->back() = 'M';
+    if (is_plain(object)) return append_bytes(PyRef::steal(marshal_plain(object)).get(), data);
+    data->back() = 'P';
+    const PyRef what = PyRef::steal(PyUnicode_FromFormat(subject.format, subject.name));
+    if (!what) return false;
     HandleScope scope;
-    const PyRef bytes = PyRef::steal(PyObject_CallFunctionObjArgs(codec.dumps, object, what, nullptr));
+    const PyRef bytes = PyRef::steal(PyObject_CallFunctionObjArgs(codec.dumps, object, what.get(), nullptr));
     message->handles = scope.take();
     if (bytes && !PyBytes_CheckExact(bytes.get())) {
         PyErr_SetString(PyExc_TypeError, "the encoder must return bytes");
@@ -178,6 +181,7 @@ PyObject* decode_rest(const char* data, std::size_t size, const WireCodec& codec
         return nullptr;
     }
     const auto length = static_cast<Py_ssize_t>(size - 1);
+    if (data[0] == 'N') return read_scalars(data + 1, size - 1);
     if (data[0] == 'M') return PyMarshal_ReadObjectFromString(data + 1, length);
     const PyRef bytes = PyRef::steal(PyBytes_FromStringAndSize(data + 1, length));
     return bytes ? PyObject_CallFunctionObjArgs(codec.loads, bytes.get(), codec.function, nullptr) : nullptr;
@@ -192,17 +196,17 @@ PyObject* marshal_plain(PyObject* object) {
 }
 
 // A tuple's large elements go beside it: 'B', and the tuple with None in their places. One block alone is 'b'.
-bool encode(PyObject* object, const WireCodec& codec, PyObject* what, Message* message) {
+bool encode(PyObject* object, const WireCodec& codec, const WireSubject& subject, Message* message) {
     const int alone = take_block(object, 0, &message->blocks);
     if (alone != 0) {
         message->data = "b";
         return alone > 0;
     }
-    if (!PyTuple_CheckExact(object)) return encode_rest(object, codec, what, message);
+    if (!PyTuple_CheckExact(object)) return encode_rest(object, codec, subject, message);
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(object); ++i) {
         if (take_block(PyTuple_GET_ITEM(object, i), static_cast<std::uint32_t>(i), &message->blocks) < 0) return false;
     }
-    if (message->blocks.empty()) return encode_rest(object, codec, what, message);
+    if (message->blocks.empty()) return encode_rest(object, codec, subject, message);
     const PyRef rest = PyRef::steal(PyTuple_New(PyTuple_GET_SIZE(object)));
     if (!rest) return false;
     auto block = message->blocks.begin();
@@ -212,7 +216,7 @@ bool encode(PyObject* object, const WireCodec& codec, PyObject* what, Message* m
         PyTuple_SET_ITEM(rest.get(), i, Py_NewRef(apart ? Py_None : PyTuple_GET_ITEM(object, i)));
     }
     message->data = "B";
-    return encode_rest(rest.get(), codec, what, message);
+    return encode_rest(rest.get(), codec, subject, message);
 }
 
 PyObject* decode(const Message& message, const WireCodec& codec) {

@@ -48,13 +48,19 @@ struct WireCodec {
     PyObject* function = nullptr;
 };
 
+/// What is encoded, for the error where it cannot be: a format with one %s, and what goes there.
+struct WireSubject {
+    const char* format;
+    const char* name;
+};
+
 /// True if `object` is a tree of exact built-in types, which marshal carries faithfully. Attached.
 bool is_plain(PyObject* object);
 /// The bytes of a plain object by marshal: a new `bytes` object. Null with an error set.
 PyObject* marshal_plain(PyObject* object);
 
-/// Encodes. False with an error set: a TypeError that names the object and `what`. Attached.
-bool encode(PyObject* object, const WireCodec& codec, PyObject* what, Message* message);
+/// Encodes. False with an error set: a TypeError that names the object and the subject. Attached.
+bool encode(PyObject* object, const WireCodec& codec, const WireSubject& subject, Message* message);
 /// Decodes: a new reference, null with an error set. Attached.
 PyObject* decode(const Message& message, const WireCodec& codec);
 

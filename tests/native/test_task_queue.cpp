@@ -34,5 +34,21 @@ TEST(TaskQueue, ATaskLeavesFromAnyPlaceOnce) {
     }
 }
 
+TEST(TaskQueue, WantedOnesComeLastInFirstOut) {
+    TaskQueue queue;
+    Plain tasks[4];
+    tasks[1].mark_wanted();
+    tasks[2].mark_wanted();
+    EXPECT_EQ(queue.pop_wanted(), nullptr);
+    for (Plain& task : tasks) queue.push_back(task);
+    EXPECT_TRUE(queue.has_wanted());
+    EXPECT_EQ(queue.pop_wanted(), &tasks[2]);
+    EXPECT_TRUE(queue.remove(tasks[1]));
+    EXPECT_FALSE(queue.has_wanted());
+    EXPECT_EQ(queue.pop_wanted(), nullptr);
+    EXPECT_EQ(queue.pop_front(), &tasks[0]);
+    EXPECT_EQ(queue.pop_front(), &tasks[3]);
+}
+
 }  // namespace
 }  // namespace pyferris

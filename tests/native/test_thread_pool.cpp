@@ -195,5 +195,86 @@ TEST(ThreadPool, AWorkerThatIsGivenUpIsNeitherWaitedForNorCounted) {
     over.wait();
 }
 
+// A task that waits for what other tasks of the pool, or the main thread, give, and runs what is queued meanwhile.
+struct Waiting {
+    explicit Waiting(std::shared_ptr<ThreadPool> its_pool) : pool(std::move(its_pool)) {}
+
+    void run(bool choosy) {
+        worker = ThreadPool::current_worker();
+        begun.count_down();
+        while (Task* task = pool->next_while_waiting(done, kNoDeadline, choosy))
+            static_cast<FunctionTask*>(task)->run();
+    }
+
+    const std::shared_ptr<ThreadPool> pool;
+    std::latch begun{1};
+    std::atomic<bool> done{false};
+    ThreadPool::Worker* worker = nullptr;
+};
+
+TEST(ThreadPool, AWorkerThatWaitsRunsWhatIsQueued) {
+    for (int round = 0; round < 200; ++round) {
+        const auto pool = make_pool(1);
+        Waiting waiting(pool);
+        FunctionTask outer([&] { waiting.run(false); });
+        FunctionTask inner([&] { pool->end_waiting(waiting.done, waiting.worker); });
+        pool->submit(outer);
+        waiting.begun.wait();
+        pool->submit(inner);
+        end(*pool);
+        EXPECT_TRUE(waiting.done);
+    }
+}
+
+TEST(ThreadPool, AChoosyWorkerRunsOnlyWhatIsWanted) {
+    const auto pool = make_pool(1);
+    Waiting waiting(pool);
+    std::vector<int> order;
+    FunctionTask outer([&] { waiting.run(true); });
+    FunctionTask plain([&] { order.push_back(1); });
+    FunctionTask wanted([&] {
+        order.push_back(2);
+        pool->end_waiting(waiting.done, waiting.worker);
+    });
+    wanted.mark_wanted();
+    pool->submit(outer);
+    waiting.begun.wait();
+    pool->submit(plain);
+    pool->submit(wanted);
+    end(*pool);
+    EXPECT_EQ(order, (std::vector<int>{2, 1}));
+}
+
+TEST(ThreadPool, AWaitThatEndsLeavesWhatIsQueuedToAnother) {
+    for (int round = 0; round < 200; ++round) {
+        const auto pool = make_pool(2);
+        Waiting first(pool);
+        Waiting second(pool);
+        std::atomic<int> ran{0};
+        FunctionTask one([&] { first.run(false); });
+        FunctionTask two([&] { second.run(false); });
+        std::vector<std::unique_ptr<FunctionTask>> tasks;
+        for (int i = 0; i < 20; ++i) tasks.push_back(std::make_unique<FunctionTask>([&] { ++ran; }));
+        pool->submit(one);
+        pool->submit(two);
+        first.begun.wait();
+        second.begun.wait();
+        for (int i = 0; i < 10; ++i) pool->submit(*tasks[static_cast<std::size_t>(i)]);
+        pool->end_waiting(first.done, first.worker);
+        for (int i = 10; i < 20; ++i) pool->submit(*tasks[static_cast<std::size_t>(i)]);
+        pool->end_waiting(second.done, second.worker);
+        end(*pool);
+        EXPECT_EQ(ran, 20);
+    }
+}
+
+TEST(ThreadPool, AWaitEndsAtItsDeadline) {
+    const auto pool = make_pool(1);
+    std::atomic<bool> done{false};
+    FunctionTask waits([&] { EXPECT_EQ(pool->next_while_waiting(done, deadline_after(1000), false), nullptr); });
+    pool->submit(waits);
+    end(*pool);
+}
+
 }  // namespace
 }  // namespace pyferris

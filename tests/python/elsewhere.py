@@ -74,13 +74,15 @@ class Process(Elsewhere):
 
     def exchange(self, blob: bytes, arguments: bytes) -> bytes:
         source, target = self._child.stdout, self._child.stdin
-        assert source is not None and target is not None
+        assert source is not None
+        assert target is not None
         target.write(struct.pack("<II", len(blob), len(arguments)) + blob + arguments)
         target.flush()
         return source.read(*struct.unpack("<I", source.read(4)))
 
     def close(self) -> None:
-        assert self._child.stdin is not None and self._child.stdout is not None
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
         self._child.stdin.close()
         assert self._child.wait(30) == 0
         self._child.stdout.close()

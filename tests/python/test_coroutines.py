@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import functools
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +12,17 @@ from typing import Any
 import pytest
 from own_process import run
 
-from pyferris.safe_thread import SafeFuture, SafeThreadPool
+from pyferris.safe_thread import (
+    CallCancelled,
+    SafeFuture,
+    SafeThread,
+    SafeThreadPool,
+    cancel_requested,
+    check_cancelled,
+    current_future,
+    safe_parallel_map,
+    sleep,
+)
 
 LIMIT = 30  # seconds; only a failure takes that long
 
@@ -186,3 +198,112 @@ def test_a_coroutine_that_shuts_its_own_pool_down_closes_nothing(form: str) -> N
         with pytest.raises(RuntimeError, match="would wait for itself; use wait=False"):
             pool.submit(close).result(LIMIT)
         assert pool.submit(int).result(LIMIT) == 0
+
+
+# --- what a coroutine knows of its call
+
+
+def test_a_coroutine_knows_its_future_in_tasks_and_threads_too() -> None:
+    async def look() -> list[Any]:
+        await asyncio.sleep(0)
+        tasks = await asyncio.gather(*[asyncio.create_task(asyncio.to_thread(current_future)) for _ in range(2)])
+        return [current_future(), *tasks, await pool.submit(current_future), await inner]
+
+    async def other() -> Any:
+        return current_future()
+
+    with SafeThreadPool(1) as pool:
+        inner = pool.submit(other)
+        future = pool.submit(look)
+        mine, first, second, call, others = future.result(LIMIT)
+        assert mine is first is second is future
+        assert call is not future
+        assert others is inner
+        seen: SafeFuture[Any] = SafeFuture()
+        pool.submit(look).add_done_callback(lambda _: seen.set_result(current_future()))
+        assert seen.result(LIMIT) is None
+    assert current_future() is None
+
+
+def test_a_coroutine_sees_that_it_was_asked_to_stop() -> None:
+    begun = threading.Event()
+
+    async def obeys() -> None:
+        assert not cancel_requested()
+        check_cancelled()
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            assert cancel_requested()
+            check_cancelled()
+
+    with SafeThreadPool(1) as pool:
+        future = pool.submit(obeys)
+        assert begun.wait(LIMIT)
+        future.cancel()
+        with pytest.raises(concurrent.futures.CancelledError):
+            future.result(LIMIT)
+
+
+def test_sleep_in_a_coroutine_says_what_to_await() -> None:
+    async def nap() -> None:
+        sleep(0)
+
+    with SafeThreadPool(1) as pool, pytest.raises(RuntimeError, match=r"await asyncio\.sleep\(\)"):
+        pool.submit(nap).result(LIMIT)
+
+
+def test_sleep_in_a_thread_of_a_coroutine_ends_with_the_coroutine() -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def nap() -> None:
+        begun.set()
+        try:
+            sleep(3600)
+        except CallCancelled:
+            ended.set()
+
+    async def naps() -> None:
+        await asyncio.to_thread(nap)
+
+    with SafeThreadPool(1) as pool:
+        future = pool.submit(naps)
+        assert begun.wait(LIMIT)
+        future.cancel()
+        assert ended.wait(LIMIT)
+
+
+# --- what counts as a coroutine function
+
+
+class Doubler:
+    async def __call__(self, number: int) -> int:
+        return await double(number)
+
+
+@pytest.mark.parametrize("call", [Doubler(), functools.partial(Doubler()), functools.partial(double)])
+def test_an_object_with_an_async_call_is_a_coroutine_function(call: Any) -> None:
+    with SafeThreadPool(1) as pool:
+        assert pool.submit(call, 2).result(LIMIT) == 4
+        assert list(pool.map(call, [1, 2])) == [2, 4]
+    assert safe_parallel_map(call, [3]) == [6]
+    thread = SafeThread(target=call, args=(5,))
+    thread.start()
+    assert thread.get_result(LIMIT) == 10
+
+
+def test_a_thread_whose_target_is_a_coroutine_function_can_be_stopped() -> None:
+    begun = threading.Event()
+
+    async def waits() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    thread = SafeThread(target=waits)
+    thread.start()
+    assert begun.wait(LIMIT)
+    thread.cancel()
+    thread.join(LIMIT)
+    assert not thread.is_alive()
+    assert thread.future.cancelled()

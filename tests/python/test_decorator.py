@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -132,6 +134,33 @@ def test_shutdown() -> None:
         threaded()
 
 
+def test_a_lent_pool_is_left_alone(pool: SafeThreadPool) -> None:
+    threaded = safe_thread_decorator(pool=pool)(scale)
+    assert threaded.shutdown() is True
+    assert threaded.shutdown(wait=False, cancel_futures=True) is True
+    assert threaded(4).result(LIMIT) == 8
+
+
+@safe_thread_decorator(1)
+def pickled(number: int) -> int:
+    return number
+
+
+class Owner:
+    @safe_thread_decorator
+    def method(self) -> int:
+        return 1
+
+
+def test_a_decorated_function_is_pickled_by_name() -> None:
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        assert pickle.loads(pickle.dumps(pickled, protocol)) is pickled
+    assert pickle.loads(pickle.dumps(Owner.method)) is Owner.method
+    assert copy.deepcopy(pickled) is pickled
+    with pytest.raises((pickle.PicklingError, AttributeError)):
+        pickle.dumps(safe_thread_decorator(scale))
+
+
 def test_inline() -> None:
     threaded = safe_thread_decorator(isolation="inline")(thread_name)
     future = threaded()
@@ -163,6 +192,16 @@ def test_first_calls_from_many_threads_make_one_pool() -> None:
 def test_wrong_workers(workers: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="max_workers"):
         safe_thread_decorator(workers)
+
+
+def test_other_wrong_arguments(pool: SafeThreadPool) -> None:
+    with pytest.raises(TypeError, match=r"pool must be a SafeThreadPool or None, not int: 5"):
+        safe_thread_decorator(pool=5)  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match=r"takes a function, not str: 'f'"):
+        safe_thread_decorator(2)("f")  # type: ignore[call-overload]
+    for workers in (2, 4):
+        with pytest.raises(TypeError, match=rf"max_workers={workers}"):
+            safe_thread_decorator(workers, pool=pool)
 
 
 def test_wrong_isolation() -> None:

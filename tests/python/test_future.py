@@ -421,6 +421,7 @@ def test_an_unread_failure_is_logged_once(caplog: pytest.LogCaptureFixture) -> N
     (record,) = unretrieved(caplog)
     assert record.exc_info is not None
     assert isinstance(record.exc_info[1], Boom)
+    assert record.getMessage() == "a call failed in boom() and nobody looked at its outcome"
     assert len(unretrieved(caplog)) == 1
 
 

@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import gc
 import itertools
+import sys
 import threading
 import traceback
 import weakref
@@ -412,3 +413,25 @@ def test_a_map_on_a_closed_pool() -> None:
     pool.shutdown()
     with pytest.raises(PoolClosed):
         pool.map(int, [1])
+
+
+def test_a_loop_of_islices_ends_in_an_error_that_says_what_to_do_and_a_batched_one_works(pool: SafeThreadPool) -> None:
+    mapped = pool.map(abs, range(5))
+    assert [list(itertools.islice(mapped, 2)) for _ in range(3)] == [[0, 1], [2, 3], [4]]
+    with pytest.raises(RuntimeError, match="keep a list of it"):
+        list(itertools.islice(mapped, 2))
+    if sys.version_info >= (3, 12):
+        assert list(itertools.batched(pool.map(abs, range(5)), 2)) == [(0, 1), (2, 3), (4,)]
+
+
+def test_a_loop_over_a_map_in_a_variable_goes_on_until_it_is_closed() -> None:
+    gate = threading.Event()
+    with SafeThreadPool(1) as pool:
+        mapped = pool.map(lambda number: number == 0 or gate.wait(LIMIT), range(3))
+        for _ in mapped:
+            break
+        gc.collect()
+        assert pool.active_tasks > 0
+        mapped.close()
+        gate.set()
+    assert mapped._finished < 3

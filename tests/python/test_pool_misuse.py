@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from pyferris import _native
-from pyferris.safe_thread import MapResult, SafeThreadPool
+from pyferris.safe_thread import MapResult, SafeThread, SafeThreadPool, safe_parallel_map, safe_parallel_map_async
 
 
 class Unmade(SafeThreadPool):
@@ -82,3 +85,74 @@ def test_a_coroutine_instead_of_its_function_is_told_what_to_give() -> None:
     with SafeThreadPool(1) as pool, pytest.raises(TypeError, match=r"submit\(fn, \*args\)"):
         pool.submit(coroutine)
     coroutine.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"thread_name_prefix": 5}, TypeError, "thread_name_prefix must be a str, not int: 5"),
+        ({"initargs": 5}, TypeError, "initargs must be a tuple of the initializer's arguments, not int: 5"),
+        ({"max_workers": 2**70}, OverflowError, f"max_workers must be {sys.maxsize} at most, not {2**70}"),
+    ],
+)
+def test_a_wrong_argument_is_named_with_its_value(options: Any, error: type[Exception], text: str) -> None:
+    with pytest.raises(error) as caught:
+        SafeThreadPool(**options)
+    assert str(caught.value) == text
+
+
+def test_initargs_may_be_any_iterable() -> None:
+    seen: list[int] = []
+    with SafeThreadPool(1, initializer=lambda *numbers: seen.extend(numbers), initargs=iter([1, 2])) as pool:  # type: ignore[arg-type]
+        pool.submit(int).result()
+    assert seen == [1, 2]
+
+
+def test_a_wrong_argument_of_a_map_is_named_with_the_functions_name() -> None:
+    wrong: Any = 5
+    with SafeThreadPool(1) as pool:
+        for call, text in (
+            (lambda: pool.map(abs, wrong), "map() needs an iterable as its argument 2, not int: 5"),
+            (lambda: pool.map(pow, [1], wrong), "map() needs an iterable as its argument 3, not int: 5"),
+            (lambda: pool.map(wrong, [1]), "map() needs a callable as its first argument, not int: 5"),
+            (lambda: pool.map(abs), "map() needs at least one iterable after the function"),
+            (
+                lambda: safe_parallel_map(abs, wrong),
+                "safe_parallel_map() needs an iterable as its argument 2, not int: 5",
+            ),
+            (
+                lambda: safe_parallel_map(wrong, [1]),
+                "safe_parallel_map() needs a callable as its first argument, not int: 5",
+            ),
+            (
+                lambda: asyncio.run(safe_parallel_map_async(wrong, [1])),
+                "safe_parallel_map_async() needs a callable as its first argument, not int: 5",
+            ),
+        ):
+            with pytest.raises(TypeError) as caught:
+                call()
+            assert str(caught.value) == text
+
+
+def test_a_wrong_index_of_a_map_is_named() -> None:
+    index: Any = "a"
+    with SafeThreadPool(1) as pool:
+        mapped = pool.map(abs, range(3))
+        for number in (100, -4):
+            with pytest.raises(IndexError, match=f"map index {number} out of range for 3 items"):
+                mapped[number]
+        with pytest.raises(TypeError, match=r"must be an int or a slice, not str: 'a'"):
+            mapped[index]
+        assert (mapped[-1], mapped[True], mapped[::-1]) == (2, 1, [2, 1, 0])
+
+
+def test_what_lives_in_one_process_is_not_pickled() -> None:
+    with SafeThreadPool(1) as pool:
+        for value, remedy in (
+            (pool, "make a SafeThreadPool there"),
+            (pool.map(abs, [1]), "pass a list of it"),
+            (SafeThread(target=int), "pass its get_result"),
+        ):
+            for use in (pickle.dumps, copy.copy, copy.deepcopy):
+                with pytest.raises(TypeError, match=f"cannot pickle or copy .* one process; .*{remedy}"):
+                    use(value)

@@ -122,6 +122,15 @@ def test_inline_runs_in_the_caller():
         SafeThread(isolation="interpreter")
 
 
+def test_an_inline_one_has_an_ident_and_stops():
+    thread = SafeThread(target=int, name="started", isolation="inline")
+    assert "initial" in repr(thread)
+    thread.start()
+    assert thread.ident == threading.get_ident()
+    assert isinstance(thread.native_id, int)
+    assert repr(thread) == f"<SafeThread(started, stopped {thread.ident})>"
+
+
 def test_what_the_target_was_given_is_let_go_of():
     class Argument:
         pass

@@ -98,6 +98,8 @@ class ThreadPool : public std::enable_shared_from_this<ThreadPool> {
 
     std::size_t max_workers() const noexcept { return max_workers_; }
     std::size_t queued() const;
+    /// The same without a lock, perhaps a moment old.
+    std::size_t backlog() const noexcept { return queued_.load(std::memory_order_relaxed); }
     std::size_t live_workers() const;
     /// True on a worker thread of this pool.
     bool is_current() const noexcept;

@@ -1,0 +1,332 @@
+"""Whether a function gives the same answer wherever it runs; for ``isolation="auto"``. Says no when in doubt."""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownLambdaType=false, reportUnknownParameterType=false
+from __future__ import annotations
+
+import opcode
+import re
+import sys
+import threading
+import types
+from typing import TYPE_CHECKING, Any
+
+from . import _pure_names, _reach
+from ._homes import MISSING
+from ._plain import is_plain, keeps_order
+from ._shipping import is_original_builtin
+
+if TYPE_CHECKING:
+    from types import CodeType
+
+__all__: list[str] = []
+
+# For StopIteration, unary plus, list to tuple; for except*.
+_INTRINSICS = {"CALL_INTRINSIC_1": (3, 5, 6), "CALL_INTRINSIC_2": (1,)}
+_REASONS = {
+    "STORE_GLOBAL": "binds a global",
+    "DELETE_GLOBAL": "deletes a global",
+    "IMPORT_NAME": "imports a module by itself",
+    "STORE_ATTR": "sets an attribute",
+    "DELETE_ATTR": "deletes an attribute",
+    "LOAD_BUILD_CLASS": "makes a class",
+    "BEFORE_WITH": "uses a context manager",
+    "LOAD_SPECIAL": "uses a context manager",
+    "GET_AWAITABLE": "awaits",
+    "GET_AITER": "awaits",
+}
+_NEWER = sys.version_info >= (3, 12)
+_SET_OPERATORS = frozenset({"BUILD_SET", "SET_ADD", "SET_UPDATE"})
+_CATCHES_MUCH = frozenset({"Exception", "BaseException", "RuntimeError", "RecursionError", "MemoryError"})
+_ASYNC = 0x80 | 0x100 | 0x200  # coroutines and asynchronous generators
+_GENERATOR = 0x20
+_DESCRIPTORS = (types.MethodDescriptorType, types.ClassMethodDescriptorType)
+_TYPES = (bool, int, float, complex, str, bytes, bytearray, tuple, list, dict, set, frozenset, range)
+
+
+class _Impure(Exception):
+    """Its text is the reason."""
+
+
+def why_impure(function: Any, *, process: bool = False) -> str | None:
+    """None if ``function``, given plain data, must give elsewhere what it gives here; else why that is not sure.
+
+    ``process``: elsewhere is another process, where sets of strings have another order.
+    """
+    if sys.gettrace() is not None or sys.getprofile() is not None or threading.gettrace() is not None:
+        return "a debugger, profiler or coverage tool watches this program"
+    if sys.get_int_max_str_digits() != sys.int_info.default_max_str_digits:
+        return "sys.set_int_max_str_digits() has been called"
+    try:
+        check = _Check(process)
+        check.callable(function)
+        check.recursion()
+    except _Impure as reason:
+        return str(reason)
+    except RecursionError:
+        return "it is too deeply nested to be checked"
+    return None
+
+
+class _Check:
+    """One look at a function and all functions that it reaches."""
+
+    def __init__(self, process: bool) -> None:
+        self._process = process
+        self._seen: dict[int, Any] = {}
+        self._inside: set[int] = set()
+        self._recursive = False
+        self._catches = False
+
+    def callable(self, function: Any) -> None:
+        kind = type(function)
+        if kind is _reach.Function:
+            if function.__code__.co_flags & _GENERATOR:
+                raise _Impure(f"{_name(function)} is a generator function")
+            self._function(function)
+        elif kind.__module__ == "functools" and kind.__name__ == "partial":
+            if function.__dict__ or not all(map(_is_constant, (function.args, *function.keywords.values()))):
+                raise _Impure("a partial of values that can change")
+            self.callable(function.func)
+        elif kind in _DESCRIPTORS:
+            if function.__objclass__ not in _TYPES or function.__name__ not in _pure_names.ATTRIBUTES:
+                raise _Impure(f"{function!r} is not known to be pure")
+        elif not self._library(function):
+            raise _Impure(f"{_name(function)} is {_article(kind)}, not a plain function")
+
+    def recursion(self) -> None:
+        if self._recursive and self._catches:
+            raise _Impure("it is recursive and catches errors that the depth of the stack decides on")
+
+    def _function(self, function: Any) -> None:
+        if id(function) in self._seen:
+            self._recursive = self._recursive or id(function) in self._inside
+            return
+        self._seen[id(function)] = function
+        self._inside.add(id(function))
+        name = _name(function)
+        for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+            self._value(value, f"a default of {name}")
+        if any(key != "__wrapped__" for key in function.__dict__):
+            raise _Impure(f"{name} has attributes")
+        code = function.__code__
+        names = _reach.names_of(code)
+        for variable, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+            try:
+                value = cell.cell_contents
+            except ValueError:
+                raise _Impure(f"variable {variable!r} of {name} has no value yet") from None
+            self._reached(value, names.cells.get(variable) or {()}, f"variable {variable!r} of {name}")
+        namespace = function.__globals__
+        known = {**dict(zip(code.co_freevars, map(_content, function.__closure__ or ()), strict=True)), **namespace}
+        modules = frozenset(each for each, value in known.items() if type(value) is _reach.Module)
+        self._code(code, name, frozenset(code.co_freevars), modules)
+        for each, chains in names.globals.items():
+            value = namespace.get(each, MISSING)
+            if value is not MISSING:
+                self._reached(value, chains, f"global {each!r}")
+            else:
+                self._builtin(each, function.__builtins__.get(each, MISSING), name)
+        self._inside.discard(id(function))
+
+    def _builtin(self, each: str, value: Any, name: str) -> None:
+        if value is MISSING:
+            raise _Impure(f"{name} uses {each!r}, which is not defined")
+        if not is_original_builtin(each, value):
+            raise _Impure(f"{each!r} has been patched")
+        if each not in _pure_names.BUILTINS:
+            raise _Impure(f"{name} uses {each}")
+        if self._process and each in _pure_names.OF_HASHES:
+            raise _Impure(f"{name} uses {each}, whose order differs between processes")
+        self._catches = self._catches or each in _CATCHES_MUCH
+
+    def _reached(self, value: Any, chains: set[_reach.Chain], what: str) -> None:
+        if type(value) is _reach.Module:
+            self._module(value, chains, what)
+            return
+        if type(value) is _reach.Function and any(chains):
+            raise _Impure(f"{what} is a function whose attributes are used")
+        self._value(value, what)
+
+    def _value(self, value: Any, what: str) -> None:
+        if _is_constant(value):
+            return
+        kind = type(value)
+        if kind is _reach.Function:
+            if _reach.refer(value) is None:
+                self._function(value)
+                return
+        elif kind is re.Pattern:
+            return
+        if not self._library(value):
+            raise _Impure(f"{what} is {_article(kind)}, which is not known to stay the same")
+
+    def _library(self, value: Any) -> bool:
+        """Whether it is a builtin, or of a module, that pure code may use."""
+        name = getattr(value, "__name__", None)
+        if type(value) not in (_reach.Builtin, _reach.Function, type) or not isinstance(name, str):
+            return False
+        where = _reach.refer(value)
+        if where is None:
+            return False
+        if where[0] in ("builtins", "io", "_io"):
+            self._builtin(name, value, "it")
+            return True
+        for module_name in _pure_names.MODULES:
+            module = sys.modules.get(module_name)
+            if module is not None and module.__dict__.get(name) is value:
+                self._module(module, {(name,)}, f"module {module_name!r}")
+                return True
+        return False
+
+    def _module(self, module: Any, chains: set[_reach.Chain], what: str) -> None:
+        name = module.__name__
+        allowed = _pure_names.MODULES.get(name, MISSING)
+        if sys.modules.get(name) is not module or _reach.is_own(name) or allowed is MISSING:
+            raise _Impure(f"{what} is module {name!r}, whose functions are not known to be pure")
+        if () in chains:
+            raise _Impure(f"{what} is module {name!r}, which is passed on")
+        for chain in sorted(chains):
+            attribute = chain[0]
+            public = attribute in module.__dict__ and not attribute.startswith("_")
+            if not public or attribute in _pure_names.EXCLUDED or (allowed is not None and attribute not in allowed):
+                raise _Impure(f"{name}.{attribute} is not known to be pure")
+            value = module.__dict__[attribute]
+            verdict, where = _reach.judge(module, attribute, value)
+            if verdict == _reach.REFERRED and where[0] not in (name, *_pure_names.ACCELERATORS):
+                raise _Impure(f"{name}.{attribute} has been patched")
+            if verdict == _reach.PATCHED or (verdict == _reach.CONSTANT and not _reach.is_immutable(value)):
+                raise _Impure(f"{name}.{attribute} has been patched")
+            if verdict == _reach.REFERRED and where[1] != attribute and where[0] not in _pure_names.ACCELERATORS:
+                raise _Impure(f"{name}.{attribute} has been patched")
+        for each in (name, *_BELOW.get(name, ())):
+            _check_untouched(each)
+
+    def _code(self, code: CodeType, name: str, outer: frozenset[str], modules: frozenset[str]) -> None:
+        """``outer``: variables of the scopes around the function that is checked. ``modules``: names of modules."""
+        if code.co_flags & _ASYNC:
+            raise _Impure(f"{name} has a coroutine")
+        outer -= frozenset(code.co_cellvars)
+        modules -= frozenset(code.co_cellvars)
+        before: tuple[str, int] = ("", 0)
+        handles = False
+        for number, argument in _reach.instructions(code):
+            operation = opcode.opname[number]
+            if operation not in _pure_names.OPERATIONS and argument not in _INTRINSICS.get(operation, ()):
+                raise _Impure(f"{name} {_REASONS.get(operation, 'uses ' + operation)}")
+            if operation in ("STORE_DEREF", "DELETE_DEREF"):
+                variable = code._varname_from_oparg(argument)  # type: ignore[attr-defined]
+                if variable in outer:
+                    raise _Impure(f"{name} binds {variable!r}, a variable of the function around it")
+            elif operation == "IS_OP":
+                self._identity(code, before, name)
+            elif operation in ("LOAD_ATTR", "LOAD_METHOD"):
+                self._attribute(code, operation, argument, before, modules, name)
+            elif operation in _SET_OPERATORS and self._process:
+                raise _Impure(f"{name} makes a set, whose order differs between processes")
+            elif operation == "PUSH_EXC_INFO":
+                self._catches = self._catches or handles
+                handles = True
+            elif operation == "CHECK_EXC_MATCH":
+                handles = False
+            before = (operation, argument)
+        self._catches = self._catches or handles  # an `except` without a class, or `finally`
+        for constant in code.co_consts:
+            if isinstance(constant, _reach.Code):
+                if constant.co_freevars and constant.co_name not in _COMPREHENSIONS:
+                    self._recursive = True  # it may call a function of the scope around it: itself, even
+                self._code(constant, name, outer, modules)
+            elif isinstance(constant, frozenset) and (self._process or not keeps_order(constant)):
+                raise _Impure(f"{name} has a set among its constants whose order is not sure")
+
+    def _identity(self, code: CodeType, before: tuple[str, int], name: str) -> None:
+        operation, argument = before
+        if operation == "LOAD_CONST":
+            value = code.co_consts[argument]
+            if value is None or value is True or value is False or value is ...:
+                return
+        if operation == "LOAD_GLOBAL" and code.co_names[argument >> 1] in ("int", "str", "float", "list", "dict"):
+            return
+        raise _Impure(f"{name} compares by identity")
+
+    def _attribute(
+        self,
+        code: CodeType,
+        operation: str,
+        argument: int,
+        before: tuple[str, int],
+        modules: frozenset[str],
+        name: str,
+    ) -> None:
+        attribute = code.co_names[argument >> (_NEWER and operation == "LOAD_ATTR")]
+        if attribute in _pure_names.ATTRIBUTES:
+            return
+        if before[0] == "LOAD_GLOBAL" and code.co_names[before[1] >> 1] in modules:
+            return  # looked at with the globals
+        if before[0] == "LOAD_DEREF" and code._varname_from_oparg(before[1]) in modules:  # type: ignore[attr-defined]
+            return
+        if attribute == "format" and before[0] == "LOAD_CONST":
+            text = code.co_consts[before[1]]
+            if isinstance(text, str) and not re.search(r"\{[^{}]*[.\[]", text):
+                return
+        raise _Impure(f"{name} uses the attribute {attribute}")
+
+
+_COMPREHENSIONS = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"})
+
+
+def _content(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return MISSING
+
+
+def _name(function: Any) -> str:
+    found = getattr(function, "__qualname__", None)
+    return f"{found}()" if isinstance(found, str) else f"a {type(function).__name__}"
+
+
+def _article(kind: type) -> str:
+    name = kind.__qualname__
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+
+
+# --- whether the standard library's own code has been patched
+
+_BELOW = {
+    "json": ("json.encoder", "json.decoder", "json.scanner"),
+    "re": ("re._compiler", "re._parser"),
+    "collections": (),
+    "statistics": ("fractions", "numbers"),
+}
+
+
+def _check_untouched(name: str) -> None:
+    module = sys.modules.get(name)
+    if module is None or not isinstance(getattr(module, "__file__", None), str):
+        return
+    for attribute, value in list(module.__dict__.items()):
+        if attribute.startswith("__"):
+            continue
+        if not _is_genuine(value) or _reach.judge(module, attribute, value)[0] == _reach.PATCHED:
+            raise _Impure(f"{name}.{attribute} has been patched")
+
+
+def _is_genuine(value: Any) -> bool:
+    """Whether a function of the standard library, or each of a class, has been compiled there."""
+    kind = type(value)
+    if kind is _reach.Function:
+        return _of_library(value)
+    if kind is type and value.__flags__ & 1 << 9:
+        return all(_of_library(each) for each in vars(value).values() if type(each) is _reach.Function)
+    return True
+
+
+def _of_library(function: Any) -> bool:
+    namespace = function.__globals__
+    return not _reach.own_space(namespace) or str(namespace.get("__name__", "")).startswith("namedtuple_")
+
+
+def _is_constant(value: Any) -> bool:
+    return _reach.is_immutable(value) and is_plain(value)
