@@ -11,6 +11,7 @@ item runs; and if it is not, would another interpreter give the same answers?
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import inspect
@@ -57,6 +58,7 @@ class Limits:
     slower: float = 1.3  # an isolated worker may take so many times as long for an item; 0: any time
     gain: float = 1.1  # an isolated map must be so many times as fast as one worker; 0: any speed
     trial: float = 0.03  # after so long that is looked at
+    patient: bool = False  # nothing but the first items runs before the decision; what is chosen then is no race
 
 
 LIMITS = Limits()
@@ -82,6 +84,7 @@ class Driver:
         """Isolated ones, where they did the work."""
         self._mapped: MapResult[Any]
         self._shows = True
+        self._decided: SafeFuture[None] = SafeFuture()
 
     def run(self, mapped: MapResult[Any], shows: bool = True) -> None:
         """Until the map is over, or nothing is left to be decided. Raises what a signal handler raises.
@@ -96,10 +99,27 @@ class Driver:
         if self.over(self.limits.first_look):
             return
         try:
+            if self.limits.patient:
+                while not mapped._finished and not self.over(self.limits.first_look):
+                    pass
+                mapped._run_by(self._hold)
             self._decide()
         except Exception as error:  # a failure to speed it up is none of the map
             _LOGGER.debug("safe_parallel_map: no isolation", exc_info=True)
             self._stay(f"isolating it failed: {error!r}")
+        finally:
+            if self._runner is None:
+                mapped._run_by(None)
+            with contextlib.suppress(concurrent.futures.InvalidStateError):
+                self._decided.set_result(None)
+
+    def _hold(self, items: list[Any]) -> tuple[list[Any], dict[int, None] | None, int]:
+        """Runs items once it is decided how."""
+        _native.wait_through(self._decided)
+        runner = self._runner
+        if runner is not None:
+            return runner(items)
+        return [None] * len(items), dict.fromkeys(range(len(items))), 0
 
     def over(self, seconds: float) -> bool:
         """Wait so long; True once the map is over, or its time."""

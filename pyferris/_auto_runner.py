@@ -53,9 +53,7 @@ def choose_probe(mapped: MapResult[Any], items: list[Any], left: float, slower: 
     return Probe(item, _auto_worker.fingerprint(result), int(took * slower))
 
 
-def boot(
-    function: Callable[[Any], Any], workers: int, probe: Probe
-) -> tuple[SafeThreadPool, list[SafeFuture[Any]]]:
+def boot(function: Callable[[Any], Any], workers: int, probe: Probe) -> tuple[SafeThreadPool, list[SafeFuture[Any]]]:
     """A pool whose workers have repeated the probe, once the futures are done."""
     pool = SafeThreadPool(
         workers,

@@ -46,7 +46,9 @@ def verify(blob: bytes, item: Any, expected: bytes, most_ns: int) -> None:
         fastest = took if fastest == 0 else min(fastest, took)
         if most_ns == 0 or fastest <= most_ns:
             return
-    raise Unlike(f"an isolated worker took {fastest / 1e6:.3f} ms for an item, where {most_ns / 1e6:.3f} ms are allowed")
+    raise Unlike(
+        f"an isolated worker took {fastest / 1e6:.3f} ms for an item, where {most_ns / 1e6:.3f} ms are allowed"
+    )
 
 
 def call_checked(

@@ -6,11 +6,11 @@ import asyncio
 import dataclasses
 import logging
 import time
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
 from . import _native
 from ._auto import Aside, Driver
-from .isolation import MapIsolation, resolve_isolation
+from .isolation import Isolation, MapIsolation, resolve_isolation
 from .map_result import MapResult, start_map
 from .thread_pool import SafeThreadPool
 
@@ -22,6 +22,7 @@ __all__ = ["ExplainedList", "MapReport", "safe_parallel_map", "safe_parallel_map
 T = TypeVar("T")
 R = TypeVar("R")
 
+_ISOLATED = ("interpreter", "process")
 _LOGGER = logging.getLogger("pyferris")
 
 
@@ -30,7 +31,7 @@ class MapReport:
     """How a ``safe_parallel_map`` was carried out."""
 
     mode: str
-    """``"threads"``, ``"interpreter"`` (isolated workers) or ``"inline"``."""
+    """``"threads"``, ``"interpreter"``, ``"process"`` or ``"inline"``."""
     reason: str
     """Why that mode."""
     items: int
@@ -63,14 +64,15 @@ class _ParallelMap:
             self.mode, self.reason = "inline", "isolation is 'inline'"
         elif _native.is_worker():
             self.mode, self.reason = "inline", "called inside a worker of a pool"
+        elif asked in _ISOLATED:
+            self.mode, self.reason = asked, f"isolation is {isolation!r}"
         else:
             self.mode, self.reason = "threads", f"isolation is {isolation or 'none'!r}: threads of this interpreter"
         self.auto = asked == "auto" and self.mode == "threads"
         self.driver: Driver | None = None
         self.began = time.perf_counter()
-        self.pool = SafeThreadPool(
-            max_workers, "safe_parallel_map", isolation="inline" if self.mode == "inline" else "none"
-        )
+        kind = "none" if self.mode == "threads" else self.mode
+        self.pool = SafeThreadPool(max_workers, "safe_parallel_map", isolation=cast("Isolation", kind))
 
     def start(
         self,
@@ -81,6 +83,18 @@ class _ParallelMap:
         progress: bool,
         return_exceptions: bool,
     ) -> MapResult[R]:
+        if self.mode in _ISOLATED:
+            return self.pool._start_map(
+                self.name,
+                func,
+                (data,),
+                timeout,
+                1 if chunksize is None else chunksize,
+                None,
+                progress,
+                return_exceptions,
+                True,
+            )
         if self.auto:
             data = list(data)
             self.driver = Driver(func, data, self.pool, not return_exceptions)
