@@ -175,6 +175,8 @@ class Driver:
                 why_not = self.reason
             if why_not and held:
                 self.reason = why_not
+            if why_not and limits.patient:
+                return
             if not held:
                 lanes = most
                 self.reason = "the interpreter is free while items run: threads scale"
@@ -194,11 +196,13 @@ class Driver:
 
     def _cpu(self) -> float:
         """Seconds that the workers have computed."""
+        if sys.platform != "linux":
+            return time.process_time()
         total = 0.0
         for thread in list(self._pool._threads):
-            with contextlib.suppress(OSError, AttributeError, TypeError):
-                total += time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
-        return total or time.process_time()
+            with contextlib.suppress(OSError):  # it has just ended
+                total += time.clock_gettime(~(thread.native_id or 0) << 3 | 6)  # as pthread_getcpuclockid makes it
+        return total
 
     def _left(self) -> float:
         """Seconds of work that is left for one worker, as far as can be told."""
@@ -280,7 +284,7 @@ class Aside:
         self._handle = loop.call_later(driver.limits.first_look, self._start)
 
     def _start(self) -> None:
-        if self._mapped._promise(True) is None:
+        if self._mapped._finished == self._mapped._added:
             return
         self._gone = SafeFuture()
         threading.Thread(target=self._run, args=(self._gone,), name="safe_parallel_map-auto", daemon=True).start()

@@ -9,7 +9,6 @@ from ._native import encode_plain
 
 TYPE_CHECKING = False  # typing is not imported in a worker
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any
 
 __all__ = ["is_plain", "keeps", "keeps_all", "keeps_order"]
@@ -50,6 +49,6 @@ def keeps_all(values: Any) -> bool:
     return all(map(keeps, values))
 
 
-def keeps_order(values: Iterable[Any]) -> bool:
+def keeps_order(values: Any) -> bool:
     """Whether a copy of this set is walked through in the same order."""
     return list(marshal.loads(marshal.dumps(values))) == list(values)
