@@ -40,17 +40,19 @@ def choose_probe(mapped: MapResult[Any], items: list[Any], left: float, slower: 
     if not samples:
         raise Unusable("no item was timed")
     fitting = [each for each in samples if each[0] < left * 1e9 / 20] or samples[:1]
-    took, index = fitting[-1]
-    item = items[index]
-    try:
-        result = mapped._result(index)
-    except Exception:
-        raise Unusable("an item has failed") from None
-    if not is_plain(item):
-        raise Unusable(f"items are not plain data: {type(item).__qualname__}")
-    if not is_plain(result):
-        raise Unusable(f"results are not plain data: {type(result).__qualname__}")
-    return Probe(item, _auto_worker.fingerprint(result), int(took * slower))
+    why = ""
+    for took, index in reversed(fitting):
+        item = items[index]
+        try:
+            result = mapped._result(index)
+        except Exception:
+            why = "items have failed"
+            continue
+        if is_plain(item) and is_plain(result):
+            return Probe(item, _auto_worker.fingerprint(result), int(took * slower))
+        what, thing = ("items", item) if not is_plain(item) else ("results", result)
+        why = f"{what} are no plain data of which copies cannot be told from them: {type(thing).__qualname__}"
+    raise Unusable(why)
 
 
 def boot(function: Callable[[Any], Any], workers: int, probe: Probe) -> tuple[SafeThreadPool, list[SafeFuture[Any]]]:

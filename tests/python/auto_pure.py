@@ -32,7 +32,7 @@ def fib(n: int) -> int:
 
 
 def case_recursive() -> Made:
-    return fib, [14 + n % 3 for n in range(60)]
+    return fib, [16 + n % 3 for n in range(60)]
 
 
 def is_prime(n: int) -> bool:
@@ -148,7 +148,7 @@ def case_base64() -> Made:
 
 
 def case_statistics() -> Made:
-    return lambda n: (statistics.fmean(range(n + 200)), statistics.median(range(n + 1))), range(200)
+    return lambda n: (statistics.fmean(range(n + 200)), statistics.median(range(n + 1))), range(900)
 
 
 def case_textwrap() -> Made:
@@ -293,7 +293,7 @@ def case_none_and_bools() -> Made:
 
 
 def case_some_items_fail() -> Made:
-    return lambda n: sum(range(9000)) // (n % 50), range(200)
+    return lambda n: sum(range(9000)) // ((n + 1) % 50), range(200)
 
 
 def case_unpacking() -> Made:

@@ -9,6 +9,7 @@ import copy
 import datetime
 import decimal
 import functools
+import importlib.util
 import io
 import logging
 import math
@@ -367,14 +368,17 @@ def case_iterator_results() -> Made:
     return lambda n: iter([work(n), n]), range(60), look
 
 
-def case_numpy() -> Made:
-    numpy = sys.modules.get("numpy") or __import__("numpy")
-    return lambda n: (work(n), numpy.arange(n).sum()), range(60)
+if importlib.util.find_spec("numpy") is not None:
 
+    def case_numpy() -> Made:
+        import numpy
 
-def case_numpy_items() -> Made:
-    numpy = sys.modules.get("numpy") or __import__("numpy")
-    return lambda row: work(1) + int(row.sum()), list(numpy.arange(300).reshape(60, 5))
+        return lambda n: (work(n), numpy.arange(n).sum()), range(60)
+
+    def case_numpy_items() -> Made:
+        import numpy
+
+        return lambda row: work(1) + int(row.sum()), list(numpy.arange(300).reshape(60, 5))
 
 
 def case_attributes_of_the_function() -> Made:
