@@ -184,7 +184,8 @@ def maps() -> None:
         make = items if callable(items) else lambda: items
         others = {each: functools.partial(mapped, pools[each], function) for each in ("ThreadPoolExecutor",)}
         ways: dict[str, Callable[[], object]] = {
-            each: lambda way=way: way(list(make())) for each, way in others.items()  # type: ignore[misc]
+            each: lambda way=way: way(list(make()))
+            for each, way in others.items()  # type: ignore[misc]
         }
         ways[OURS] = lambda: safe_parallel_map(function, make())
         compare(f"safe_parallel_map: {name}", target, lambda: [function(item) for item in make()], ways, against)

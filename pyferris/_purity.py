@@ -9,13 +9,12 @@ import re
 import sys
 import threading
 import types
-from operator import ne
 from typing import TYPE_CHECKING, Any
 
 from . import _pure_names, _reach
 from ._homes import MISSING
+from ._plain import is_plain, keeps_order
 from ._shipping import is_original_builtin
-from ._wire import encode_plain
 
 if TYPE_CHECKING:
     from types import CodeType
@@ -237,7 +236,7 @@ class _Check:
                 if constant.co_freevars and constant.co_name not in _COMPREHENSIONS:
                     self._recursive = True  # it may call a function of the scope around it: itself, even
                 self._code(constant, name, outer, modules)
-            elif isinstance(constant, frozenset) and (self._process or not _keeps_order(constant)):
+            elif isinstance(constant, frozenset) and (self._process or not keeps_order(constant)):
                 raise _Impure(f"{name} has a set among its constants whose order is not sure")
 
     def _identity(self, code: CodeType, before: tuple[str, int], name: str) -> None:
@@ -329,47 +328,5 @@ def _of_library(function: Any) -> bool:
     return not _reach.own_space(namespace) or str(namespace.get("__name__", "")).startswith("namedtuple_")
 
 
-# --- plain data
-
-_SCALARS = frozenset({int, str, bytes, bool, type(None), type(...)})
-_NUMBERS = frozenset({float, complex})
-
-
 def _is_constant(value: Any) -> bool:
     return _reach.is_immutable(value) and is_plain(value)
-
-
-def is_plain(value: object) -> bool:
-    """Whether it is of exact built-in types all the way down, and a copy of it cannot be told from it.
-
-    Not a nan, which equals itself only by identity; not a set that is walked through in another order when copied.
-    """
-    return encode_plain(value) is not None and _keeps(value)
-
-
-def _keeps(value: Any) -> bool:
-    kind = type(value)
-    if kind in _SCALARS:
-        return True
-    if kind in _NUMBERS:
-        return bool(value == value)
-    if kind is dict:
-        return _keep_all(value) and _keep_all(value.values())
-    if kind is set or kind is frozenset:
-        return _keep_all(value) and _keeps_order(value)
-    return _keep_all(value)
-
-
-def _keep_all(values: Any) -> bool:
-    kinds = set(map(type, values))
-    if kinds <= _SCALARS:
-        return True
-    if kinds <= _SCALARS | _NUMBERS:
-        return not any(map(ne, values, values))
-    return all(map(_keeps, values))
-
-
-def _keeps_order(values: Any) -> bool:
-    import marshal
-
-    return list(marshal.loads(marshal.dumps(values))) == list(values)

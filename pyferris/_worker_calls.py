@@ -12,17 +12,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["await_item", "call_each", "run_coroutine"]
+__all__ = ["CHECKED", "await_item", "call_each", "run_coroutine"]
+
+CHECKED = 2
+"""As ``single`` of a run of items: see ``_auto_worker.call_checked``."""
 
 
 def call_each(
-    function: Callable[..., Any], items: list[Any], single: bool, fail_fast: bool
-) -> tuple[bytes, dict[int, bytes] | None, int]:
+    function: Callable[..., Any], items: list[Any], single: int, fail_fast: bool
+) -> tuple[bytes, dict[int, Any] | None, int]:
     """Call ``function`` for each of a run's items, or, where not ``single``, with the items of each.
 
     Return the encoded results, the encoded errors by place, or None, and the nanoseconds it took. With ``fail_fast``
     the first error ends it.
     """
+    if single == CHECKED:  # for isolation="auto"
+        from ._auto_worker import call_checked
+
+        return call_checked(function, items, fail_fast)
     results: list[Any] = []
     failures: dict[int, bytes] = {}
     began = time.perf_counter_ns()

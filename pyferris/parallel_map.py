@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import logging
 import time
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from . import _native, _runtime
+from ._auto import Aside, Driver
 from .isolation import MapIsolation, resolve_isolation
 from .map_result import MapResult
 from .thread_pool import SafeThreadPool
@@ -61,6 +63,7 @@ class _ParallelMap:
 
     def __init__(self, name: str, max_workers: int | None, isolation: str | None) -> None:
         self.name = name
+        self.auto = False
         kind: Any = resolve_isolation(isolation, for_map=True)
         if kind == "inline":
             self.mode, self.reason = "inline", "isolation is 'inline'"
@@ -68,9 +71,11 @@ class _ParallelMap:
             kind = "inline"
             self.mode, self.reason = "inline", "called inside a worker of a pool"
         else:
-            kind = "none" if kind == "auto" else kind
+            self.auto = kind == "auto"
+            kind = "none" if self.auto else kind
             self.mode, what = _MODES[kind]
             self.reason = f"isolation is {isolation or 'none'!r}: {what}"
+        self.driver: Driver | None = None
         self.began = time.perf_counter()
         self.pool = SafeThreadPool(max_workers, "safe_parallel_map", isolation=kind)
 
@@ -84,8 +89,12 @@ class _ParallelMap:
         return_exceptions: bool,
     ) -> MapResult[R]:
         exactly = 1 if chunksize is None else chunksize
+        if self.auto:
+            data = list(data)
+            self.driver = Driver(func, data, self.pool, not return_exceptions)
+        lanes = 0 if self.driver is None else self.driver.lanes
         return self.pool._start_map(
-            self.name, func, (data,), timeout, exactly, None, progress, return_exceptions, fail_fast=True
+            self.name, func, (data,), timeout, exactly, None, progress, return_exceptions, fail_fast=True, lanes=lanes
         )
 
     def abort(self) -> None:
@@ -94,8 +103,12 @@ class _ParallelMap:
         self.pool.shutdown(wait=False)
 
     def finish(self, mapped: MapResult[R], results: list[R], explain: bool) -> list[R]:
+        workers, driver = mapped._lanes, self.driver
+        if driver is not None:
+            self.mode, self.reason = driver.mode, f"isolation is 'auto': {driver.reason}"
+            workers = driver.workers or workers
         report = MapReport(
-            self.mode, self.reason, len(results), mapped._runs, mapped._lanes, time.perf_counter() - self.began
+            self.mode, self.reason, len(results), mapped._runs, workers, time.perf_counter() - self.began
         )
         _LOGGER.debug("safe_parallel_map: %s", report)
         if not explain:
@@ -238,10 +251,16 @@ def safe_parallel_map(
     work = _ParallelMap("safe_parallel_map", max_workers, isolation)
     try:
         mapped = work.start(func, data, chunksize, timeout, progress, return_exceptions)
+        if work.driver is not None:
+            work.driver.run(mapped)
         results: list[Any] = mapped._results()
     except BaseException:
         work.abort()
+        if work.driver is not None:
+            work.driver.close(False)
         raise
+    if work.driver is not None:
+        work.driver.close(True)
     work.pool.shutdown()
     return work.finish(mapped, results, explain)
 
@@ -369,11 +388,18 @@ async def safe_parallel_map_async(
     [1, 2]
     """
     work = _ParallelMap("safe_parallel_map_async", max_workers, isolation)
+    aside: Aside | None = None
     try:
         mapped = work.start(func, data, chunksize, timeout, progress, return_exceptions)
+        if work.driver is not None:
+            aside = Aside(work.driver, mapped, asyncio.get_running_loop())
         results: list[Any] = await mapped
     except BaseException:
         work.abort()
+        if aside is not None:
+            aside.abort()
         raise
+    if aside is not None:
+        await aside.finish()
     await work.pool.__aexit__(None, None, None)
     return work.finish(mapped, results, explain)

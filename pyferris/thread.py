@@ -147,6 +147,7 @@ class SafeThread(threading.Thread, Generic[T]):
             raise
         finally:
             self.future._set_cancel_hook(None)
+
     def _show_run(self) -> None:
         """Have ``run`` be again what it was before ``start``."""
         own, self._own_run = self._own_run, None

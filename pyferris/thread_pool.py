@@ -278,6 +278,7 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
         progress: bool,
         return_exceptions: bool,
         fail_fast: bool = False,
+        lanes: int = 0,
     ) -> MapResult[T]:
         self._is_worker()  # raises where __init__ was not called
         where, run = self, None
@@ -297,6 +298,7 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
             return_exceptions=return_exceptions,
             fail_fast=fail_fast,
             batches=run,
+            lanes=lanes,
         )
 
     def _map_threads(self) -> SafeThreadPool:

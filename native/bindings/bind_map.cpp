@@ -120,14 +120,15 @@ PyObject* next(PyObject* object) {
     }
 }
 
-// `_start(pool, function, items, single, chunksize, capacity, timeout, return_exceptions, fail_fast, show, batch)`
+// `_start(pool, function, items, single, chunksize, capacity, timeout, return_exceptions, fail_fast, show, batch,
+// lanes=0)`
 PyObject* start(PyObject* object, PyObject* args) {
     MapObject* self = as_map(object);
     PyObject *pool = nullptr, *function = nullptr, *items = nullptr, *timeout = nullptr, *watcher = nullptr;
     int single = 0, return_exceptions = 0, fail_fast = 0, batch = 0;
-    unsigned long long chunksize = 0, capacity = 0;
-    if (PyArg_ParseTuple(args, "OOOpKKOppOp", &pool, &function, &items, &single, &chunksize, &capacity, &timeout,
-                         &return_exceptions, &fail_fast, &watcher, &batch) == 0) {
+    unsigned long long chunksize = 0, capacity = 0, lanes = 0;
+    if (PyArg_ParseTuple(args, "OOOpKKOppOp|K", &pool, &function, &items, &single, &chunksize, &capacity, &timeout,
+                         &return_exceptions, &fail_fast, &watcher, &batch, &lanes) == 0) {
         return nullptr;
     }
     if (self->run != nullptr) {
@@ -172,6 +173,7 @@ PyObject* start(PyObject* object, PyObject* args) {
     options.batch = batch != 0;
     options.chunksize = static_cast<std::uint32_t>(std::min<unsigned long long>(chunksize, ItemClaims::kMostItems));
     options.capacity = capacity;
+    options.lanes = lanes;
     auto run = std::make_shared<MapRun>(core, Py_NewRef(function), context, future, options);
     {
         const std::lock_guard lock(core->shared->mutex);
@@ -315,6 +317,9 @@ PyMethodDef methods[] = {
     {"_forget", forget, METH_O, nullptr},
     {"_show", show_method, METH_NOARGS, nullptr},
     {"_set_loop", set_loop, METH_O, nullptr},
+    {"_widen", map_widen, METH_O, nullptr},
+    {"_run_by", map_run_by, METH_O, nullptr},
+    {"_samples", map_samples, METH_NOARGS, nullptr},
     {"close", close, METH_NOARGS,
      "close($self, /)\n--\n\nCancel the items that have not run and ask the running calls to stop.\n\n"
      "Again does nothing. What is iterated over after that is empty. Any thread."},
@@ -355,6 +360,6 @@ PyType_Spec spec = {"pyferris._native.MapCore", sizeof(MapObject), 0,
 
 }  // namespace
 
-bool register_map(PyObject* module) { return add_type(module, &spec) != nullptr; }
+bool register_map(PyObject* module) { return add_type(module, &spec) != nullptr && register_map_lanes(module); }
 
 }  // namespace pyferris::python

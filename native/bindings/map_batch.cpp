@@ -1,12 +1,13 @@
 // Maps whose workers hand the items of a run to somebody else, all at once.
+#include "context_scope.hpp"
 #include "map_run.hpp"
 #include "py_compat.hpp"
 
 namespace pyferris::python {
 
 // As `run_lane`, but the function takes the list of them, and gives (results,
-// failures by place in it or None, nanoseconds of work).
-bool MapRun::run_batch(MapTask& task) {
+// failures by place in it or None, nanoseconds of work). A failure that is None: the item is to be called here.
+bool MapRun::run_batch(MapTask& task, PyObject* batch) {
     const std::size_t lane = task.lane;
     if (is_stopping() || !claims_.begin(lane)) return false;
     runs_.fetch_add(1, std::memory_order_relaxed);
@@ -18,19 +19,20 @@ bool MapRun::run_batch(MapTask& task) {
         indexes.push_back(item);
         if (items && PyList_Append(items.get(), argument.get()) != 0) PyErr_Clear();
     }
+    const PyRef keep = PyRef::share(batch);
     FutureObject* outer = exchange_current_future(future_);
-    const PyRef outcome = PyRef::steal(items ? PyObject_CallOneArg(function_, items.get()) : nullptr);
+    const PyRef outcome = PyRef::steal(items ? PyObject_CallOneArg(batch, items.get()) : nullptr);
+    settle_batch(indexes, items.get(), outcome.get());
     exchange_current_future(outer);
-    settle_batch(indexes, outcome.get());
-    WakeBatch* batch = outer == nullptr ? current_worker_batch() : nullptr;
-    if (batch != nullptr) batch->enter();
+    WakeBatch* wakes = outer == nullptr ? current_worker_batch() : nullptr;
+    if (wakes != nullptr) wakes->enter();
     count_finished(indexes.size());
-    if (batch != nullptr) batch->leave();
+    if (wakes != nullptr) wakes->leave();
     return !is_stopping() && claims_.has_more(lane);
 }
 
 // `outcome` is null with the error set that all of them have.
-void MapRun::settle_batch(const std::vector<std::uint64_t>& indexes, PyObject* outcome) {
+void MapRun::settle_batch(const std::vector<std::uint64_t>& indexes, PyObject* items, PyObject* outcome) {
     PyObject *results = nullptr, *failures = nullptr;
     unsigned long long took = 0;
     const auto count = static_cast<Py_ssize_t>(indexes.size());
@@ -43,7 +45,7 @@ void MapRun::settle_batch(const std::vector<std::uint64_t>& indexes, PyObject* o
         for (const std::uint64_t index : indexes) fail(index, Py_NewRef(error.get()));
         return;
     }
-    claims_.measured(took, indexes.size());
+    if (took != 0) claims_.measured(took, indexes.size());
     for (Py_ssize_t i = 0; i < count; ++i) {
         PyObject* error = nullptr;
         if (failures != Py_None) {
@@ -52,12 +54,27 @@ void MapRun::settle_batch(const std::vector<std::uint64_t>& indexes, PyObject* o
             if (error == nullptr) PyErr_Clear();
         }
         const std::uint64_t index = indexes[static_cast<std::size_t>(i)];
-        if (error != nullptr) {
+        if (error == Py_None) {
+            Py_DECREF(error);
+            run_again(index, PyList_GET_ITEM(items, i));
+        } else if (error != nullptr) {
             fail(index, error);
         } else {
             settle(index, tagged(Py_NewRef(PyList_GET_ITEM(results, i)), kResult));
         }
     }
+}
+
+// An item of a batch that is to be called here after all.
+void MapRun::run_again(std::uint64_t index, PyObject* item) {
+    if (is_stopping()) {
+        settle(index, kCancelled);
+        return;
+    }
+    slot(index).store(tagged(Py_NewRef(item), 0), std::memory_order_release);
+    ContextScope scope(context_);
+    if (scope.enter()) run_item(index);
+    if (!scope.leave()) PyErr_WriteUnraisable(function_);
 }
 
 }  // namespace pyferris::python

@@ -90,7 +90,11 @@ void MapRun::forget(PyObject* promise) {
 // The mutex is held.
 void MapRun::find_wanted() noexcept {
     std::uint64_t wanted = ItemClaims::kNone;
-    if (!readers_.empty()) wanted = readers_.size() == 1 ? readers_[0].index : kAny;
+    if (!readers_.empty()) {
+        const std::uint64_t first = readers_[0].index;
+        const auto same = [&](const Reader& each) { return each.index == first; };
+        wanted = std::all_of(readers_.begin(), readers_.end(), same) ? first : kAny;
+    }
     wanted_.store(wanted, std::memory_order_seq_cst);
 }
 

@@ -40,4 +40,9 @@ bool fill(MapObject* self);
 /// Waits until `index` is ready or the map is over. False with an error set.
 bool wait(MapObject* self, std::uint64_t index);
 
+// What `isolation="auto"` steers a map by, see bind_map_lanes.cpp.
+PyObject* map_widen(PyObject* self, PyObject* lanes);
+PyObject* map_run_by(PyObject* self, PyObject* batch);
+PyObject* map_samples(PyObject* self, PyObject* unused);
+
 }  // namespace pyferris::python

@@ -11,8 +11,6 @@ namespace pyferris::python {
 
 namespace {
 
-constexpr std::uint64_t kLongestBatchNs = 2'000'000;  // a batch goes to another interpreter and back: some 50 us
-
 constexpr const char* kNoteBegin = "raised for item ";
 constexpr const char* kNoteEnd = " of the map";
 
@@ -49,7 +47,7 @@ MapRun::MapRun(PoolObject* pool, PyObject* function, PyObject* context, FutureOb
     : shared_(pool->shared),
       single_(options.single),
       return_exceptions_(options.return_exceptions),
-      batch_(options.batch),
+      only_batches_(options.batch),
       capacity_(options.capacity),
       future_(future),
       slots_(std::make_unique<std::atomic<Word>[]>(options.capacity)),
@@ -59,6 +57,8 @@ MapRun::MapRun(PoolObject* pool, PyObject* function, PyObject* context, FutureOb
       pool_(reinterpret_cast<PoolObject*>(Py_NewRef(reinterpret_cast<PyObject*>(pool)))),
       function_(function),
       context_(context),
+      batch_(options.batch ? function : nullptr),
+      open_(options.lanes == 0 ? tasks_.size() : std::min(options.lanes, tasks_.size())),
       fail_fast_(options.fail_fast) {
     for (std::size_t lane = 0; lane < tasks_.size(); ++lane) tasks_[lane].lane = lane;
 }
@@ -72,6 +72,7 @@ MapRun::~MapRun() {
     Py_XDECREF(reinterpret_cast<PyObject*>(pool_));
     Py_XDECREF(function_);
     Py_XDECREF(context_);
+    for (PyObject* batch : batches_) Py_DECREF(batch);
     Py_DECREF(as_object(future_));
 }
 
@@ -95,25 +96,7 @@ bool MapRun::launch() {
         help(kAll);
         return true;
     }
-    std::vector<MapTask*> tasks;
-    {
-        const std::lock_guard lock(mutex_);
-        for (MapTask& task : tasks_) {
-            if (tasks.size() == count) break;
-            if (task.map != nullptr) continue;
-            task.map = shared_from_this();
-            if (is_loop_of(*shared_)) task.mark_wanted();
-            tasks.push_back(&task);
-        }
-        busy_.fetch_add(tasks.size(), std::memory_order_relaxed);
-    }
-    ThreadPool::SubmitResult failure = ThreadPool::SubmitResult::queued;
-    for (MapTask* task : tasks) {
-        const ThreadPool::SubmitResult result = shared_->threads->submit(*task);
-        if (result == ThreadPool::SubmitResult::queued) continue;
-        failure = result;
-        release(*task);
-    }
+    const ThreadPool::SubmitResult failure = start_lanes(count);
     if (failure == ThreadPool::SubmitResult::queued) return true;
     {
         const std::lock_guard lock(mutex_);
@@ -163,9 +146,11 @@ void MapRun::help(std::uint64_t index) {
 void MapRun::run(MapTask& task, const PyWorker& worker) {
     const std::shared_ptr<MapRun> self = task.map;
     task.worker = &worker;
-    const bool more = self->batch_ ? self->run_batch(task) : self->run_lane(task);
+    PyObject* batch = self->batch_.load(std::memory_order_acquire);
+    const bool more = batch != nullptr ? self->run_batch(task, batch) : self->run_lane(task);
     task.worker = nullptr;
-    if (more || !self->retire(task, false)) self->shared_->threads->requeue(task);
+    const bool open = task.lane < self->open_.load(std::memory_order_acquire) || self->claims_.has_run(task.lane);
+    if ((more && open) || !self->retire(task, false)) self->shared_->threads->requeue(task);
 }
 
 // Runs items until the lane has none or the time of one run is over. False if there is nothing more to run.
@@ -177,6 +162,7 @@ bool MapRun::run_lane(MapTask& task) {
     FutureObject* outer = exchange_current_future(future_);
     ContextScope scope(context_);
     std::uint64_t count = 0;
+    std::uint64_t last = 0;
     const std::uint64_t began = now_ns();
     const std::uint32_t stride = claims_.stride();
     std::uint32_t until_look = stride;
@@ -184,7 +170,7 @@ bool MapRun::run_lane(MapTask& task) {
     while (entered) {
         const std::uint64_t item = claims_.next(lane);
         if (item == ItemClaims::kNone) break;
-        run_item(item);
+        run_item(last = item);
         ++count;
         if (is_stopping()) {
             claims_.give_up(lane);
@@ -201,6 +187,7 @@ bool MapRun::run_lane(MapTask& task) {
     if (PyErr_Occurred() != nullptr) PyErr_WriteUnraisable(function_);
     exchange_current_future(outer);
     claims_.measured(took, count);
+    if (count == 1) add_sample(last, took);
     WakeBatch* batch = outer == nullptr ? current_worker_batch() : nullptr;
     if (batch != nullptr) batch->enter();
     count_finished(count);
@@ -210,10 +197,10 @@ bool MapRun::run_lane(MapTask& task) {
 
 void MapRun::run_item(std::uint64_t index) {
     PyObject* item = object_in(slot(index).exchange(0, std::memory_order_acq_rel));
-    if (batch_) {  // a worker that helps
+    if (only_batches_) {  // a worker that helps
         const PyRef items = PyRef::steal(Py_BuildValue("[N]", item));
         const PyRef outcome = PyRef::steal(items ? PyObject_CallOneArg(function_, items.get()) : nullptr);
-        return settle_batch({index}, outcome.get());
+        return settle_batch({index}, items.get(), outcome.get());
     }
     PyObject* result = nullptr;
     if (single_) {
@@ -292,7 +279,8 @@ bool MapRun::retire(MapTask& task, bool unrun) {
     std::shared_ptr<MapRun> self;
     {
         const std::lock_guard lock(mutex_);
-        if (!unrun && !is_stopping() && claims_.has_more(task.lane)) return false;
+        const bool open = task.lane < open_.load(std::memory_order_relaxed) || claims_.has_run(task.lane);
+        if (!unrun && open && !is_stopping() && claims_.has_more(task.lane)) return false;
         self = std::move(task.map);
         busy_.fetch_sub(1, std::memory_order_relaxed);
     }
@@ -343,6 +331,7 @@ void MapRun::end_if_idle() {
     PoolObject* pool = nullptr;
     PyObject* function = nullptr;
     PyObject* context = nullptr;
+    std::vector<PyObject*> batches;
     const bool stopping = is_stopping();
     {
         const std::lock_guard lock(mutex_);
@@ -352,6 +341,7 @@ void MapRun::end_if_idle() {
         pool = std::exchange(pool_, nullptr);
         function = std::exchange(function_, nullptr);
         context = std::exchange(context_, nullptr);
+        batches.swap(batches_);
     }
     {
         const std::lock_guard lock(shared_->mutex);
@@ -372,6 +362,7 @@ void MapRun::end_if_idle() {
     }
     Py_DECREF(function);
     Py_XDECREF(context);
+    for (PyObject* batch : batches) Py_DECREF(batch);
     Py_DECREF(reinterpret_cast<PyObject*>(pool));
     if (abandoned_.load(std::memory_order_acquire)) report_unseen();
 }
@@ -385,6 +376,7 @@ int MapRun::traverse(visitproc visit, void* arg) const {
     Py_VISIT(reinterpret_cast<PyObject*>(pool_));
     Py_VISIT(function_);
     Py_VISIT(context_);
+    for (PyObject* batch : batches_) Py_VISIT(batch);
     Py_VISIT(first_failure_.load(std::memory_order_acquire));
     return 0;
 }

@@ -13,6 +13,9 @@
 // Ownership: the MapObject that its user reads and every queued or running task share the MapRun; the pool's list of
 // maps does until it is over. It holds the pool until then. Python objects are dropped by attached threads only.
 //
+// For `isolation="auto"` the reader may change, while it runs, how many lanes work and whether they run items here or
+// hand them out (`widen`, `run_by`).
+//
 // Readers that must wait leave a promise (a bare SafeFuture) with the index they wait for; a worker completes it at
 // the end of the run that settled that item.
 #pragma once
@@ -20,6 +23,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include "pool_object.hpp"
@@ -49,10 +53,12 @@ struct MapOptions {
     bool batch = false;           // the function takes a run's items at once, see `run_batch`
     std::uint32_t chunksize = 0;  // items a run, exactly; 0: by cost
     std::uint64_t capacity = 0;   // items that are queued, running or unread at most
+    std::size_t lanes = 0;        // that work at first; 0: all
 };
 
 class MapRun final : public std::enable_shared_from_this<MapRun> {
   public:
+    static constexpr std::uint64_t kLongestBatchNs = 2'000'000;  // one goes to another interpreter and back: some 50 us
     static constexpr std::uint64_t kAll = ItemClaims::kNone - 1;  // as the index of a reader that waits for every item
 
     // All of these: attached, any thread, no lock held, unless they say more.
@@ -89,6 +95,13 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
     void forget(PyObject* promise);
     /// On a worker of the pool: runs items here until `index` is ready or none is left.
     void help(std::uint64_t index);
+
+    /// So many lanes work from now on, one at least; those that are one too many after their present run.
+    void widen(std::size_t lanes);
+    /// From now on `batch` runs the items, a run at once, as with `MapOptions::batch`; null: each is called here.
+    void run_by(PyObject* batch);
+    /// How long some of the first items took that were timed alone: (index, nanoseconds).
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> samples();
 
     /// No more items start. `ask`: those that run are asked to stop.
     void stop(bool ask);
@@ -142,8 +155,11 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
         return stopped_.load(std::memory_order_acquire) || future_->state.stop_requested();
     }
     bool run_lane(MapTask& task);
-    bool run_batch(MapTask& task);
-    void settle_batch(const std::vector<std::uint64_t>& indexes, PyObject* outcome);
+    ThreadPool::SubmitResult start_lanes(std::uint64_t most);
+    bool run_batch(MapTask& task, PyObject* batch);
+    void settle_batch(const std::vector<std::uint64_t>& indexes, PyObject* items, PyObject* outcome);
+    void run_again(std::uint64_t index, PyObject* item);
+    void add_sample(std::uint64_t index, std::uint64_t took);
     void run_item(std::uint64_t index);
     void fail(std::uint64_t index, PyObject* error);
     void settle(std::uint64_t index, Word word);
@@ -156,7 +172,7 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
     const std::shared_ptr<PoolShared> shared_;
     const bool single_;
     const bool return_exceptions_;
-    const bool batch_;
+    const bool only_batches_;  // the function takes lists of items only
     const std::uint64_t capacity_;
     FutureObject* const future_;
     const std::unique_ptr<std::atomic<Word>[]> slots_;
@@ -167,7 +183,10 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
     PoolObject* pool_;
     PyObject* function_;
     PyObject* context_;
+    std::vector<PyObject*> batches_;  // those of `run_by`; changed under the mutex
 
+    std::atomic<PyObject*> batch_{nullptr};  // runs items a run at once: `function_`, or one of `batches_`
+    std::atomic<std::size_t> open_;          // lanes that work; changed under the mutex
     std::atomic<std::uint64_t> added_{0};
     std::atomic<std::uint64_t> finished_{0};
     std::atomic<std::uint64_t> runs_{0};
@@ -186,6 +205,7 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
     bool ended_ = false;
     PyObject* broken_ = nullptr;  // strong: the error of what has not settled
     std::vector<Reader> readers_;
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> samples_;
 };
 
 }  // namespace pyferris::python

@@ -101,8 +101,8 @@ bool PyWorker::start() {
         shared_->workers.push_back(this);
     }
     PyObject* name = make_text(shared_->prefix + "_" + std::to_string(index_));  // "N" takes it over, also null
-    PyObject* thread = PyObject_CallFunction(module_state().worker_started, "NO", name,
-                                             shared_->daemon ? Py_True : Py_False);
+    PyObject* thread =
+        PyObject_CallFunction(module_state().worker_started, "NO", name, shared_->daemon ? Py_True : Py_False);
     if (thread == nullptr) PyErr_WriteUnraisable(nullptr);
     {
         const std::lock_guard lock(shared_->mutex);
@@ -332,9 +332,8 @@ PyObject* refuse_submit(PoolShared& shared, ThreadPool::SubmitResult why) {
         by = shared.closed_by;
     }
     const bool broken = shared.broken.load();
-    PyErr_Format(broken ? module_state().broken_pool : module_state().pool_closed,
-                 "cannot submit to this pool: %s%s", by.empty() ? "it was closed" : by.c_str(),
-                 by == kAtExit ? "" : "; make a new SafeThreadPool");
+    PyErr_Format(broken ? module_state().broken_pool : module_state().pool_closed, "cannot submit to this pool: %s%s",
+                 by.empty() ? "it was closed" : by.c_str(), by == kAtExit ? "" : "; make a new SafeThreadPool");
     return nullptr;
 }
 

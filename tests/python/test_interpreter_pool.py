@@ -203,7 +203,7 @@ def test_an_error_keeps_type_arguments_notes_and_the_users_lines(pool):
     text = "".join(traceback.format_exception(error.__cause__))
     assert "in with_note" in text
     assert "in fail" in text
-    assert 'raise ValueError(text, 7)' in text
+    assert "raise ValueError(text, 7)" in text
 
 
 def test_an_error_is_the_same_for_each_reader_and_does_not_grow(pool):

@@ -94,6 +94,10 @@ class ItemClaims {
         return cost == 0 || cost >= 1'000 ? 1 : 8;
     }
     bool is_exact() const noexcept { return exact_ != 0; }
+    /// The lane has items claimed that it has not begun.
+    bool has_run(std::size_t lane) const noexcept { return left(lane) != 0; }
+    /// How long runs to be claimed from now on are to take.
+    void set_longest_run(std::uint64_t ns) noexcept { run_ns_.store(ns, std::memory_order_relaxed); }
 
   private:
     struct alignas(64) Lane {
@@ -118,7 +122,7 @@ class ItemClaims {
     }
     std::uint64_t size_by_cost() const noexcept {
         const std::uint64_t cost = cost_ns_.load(std::memory_order_relaxed);
-        return cost == 0 ? 1 : std::max<std::uint64_t>(1, run_ns_ / cost);
+        return cost == 0 ? 1 : std::max<std::uint64_t>(1, run_ns_.load(std::memory_order_relaxed) / cost);
     }
 
     // Claims up to `limit` items behind the shared index; returns how many.
@@ -165,7 +169,7 @@ class ItemClaims {
     }
 
     const std::uint32_t exact_;
-    const std::uint64_t run_ns_;
+    std::atomic<std::uint64_t> run_ns_;
     std::atomic<std::uint64_t> claimed_{0};    // items below this were given to somebody
     std::atomic<std::uint64_t> available_{0};  // items below this exist
     std::atomic<std::uint64_t> cost_ns_{0};    // of one item, as last measured; 0: not known

@@ -1,0 +1,68 @@
+// How many lanes of a map work, and how: chosen at its start, and changed by its reader while it runs.
+#include <algorithm>
+
+#include "map_run.hpp"
+
+namespace pyferris::python {
+
+namespace {
+
+constexpr std::size_t kMostSamples = 16;
+
+}  // namespace
+
+// Has up to `most` idle lanes work, of those that may.
+ThreadPool::SubmitResult MapRun::start_lanes(std::uint64_t most) {
+    std::vector<MapTask*> tasks;
+    {
+        const std::lock_guard lock(mutex_);
+        if (ended_) return ThreadPool::SubmitResult::queued;
+        for (MapTask& task : tasks_) {
+            if (tasks.size() == most || task.lane >= open_.load(std::memory_order_relaxed)) break;
+            if (task.map != nullptr) continue;
+            task.map = shared_from_this();
+            if (is_loop_of(*shared_)) task.mark_wanted();
+            tasks.push_back(&task);
+        }
+        busy_.fetch_add(tasks.size(), std::memory_order_relaxed);
+    }
+    ThreadPool::SubmitResult failure = ThreadPool::SubmitResult::queued;
+    for (MapTask* task : tasks) {
+        const ThreadPool::SubmitResult result = shared_->threads->submit(*task);
+        if (result == ThreadPool::SubmitResult::queued) continue;
+        failure = result;
+        release(*task);
+    }
+    return failure;
+}
+
+void MapRun::widen(std::size_t lanes) {
+    if (is_inline() || tasks_.empty()) return;
+    {
+        const std::lock_guard lock(mutex_);
+        open_.store(std::clamp<std::size_t>(lanes, 1, tasks_.size()), std::memory_order_release);
+    }
+    if (!is_stopping()) start_lanes(tasks_.size());  // a lane that does not start leaves its items to the others
+}
+
+void MapRun::run_by(PyObject* batch) {
+    if (batch != nullptr) {
+        const std::lock_guard lock(mutex_);
+        if (ended_) return;
+        batches_.push_back(Py_NewRef(batch));
+    }
+    claims_.set_longest_run(batch != nullptr ? kLongestBatchNs : ItemClaims::kLongestRunNs);
+    batch_.store(batch, std::memory_order_release);
+}
+
+void MapRun::add_sample(std::uint64_t index, std::uint64_t took) {
+    const std::lock_guard lock(mutex_);
+    if (samples_.size() < kMostSamples) samples_.emplace_back(index, took);
+}
+
+std::vector<std::pair<std::uint64_t, std::uint64_t>> MapRun::samples() {
+    const std::lock_guard lock(mutex_);
+    return samples_;
+}
+
+}  // namespace pyferris::python

@@ -1,0 +1,310 @@
+"""``isolation="auto"``: who runs the items of a map, decided while they run.
+
+One worker takes the items in order from the first moment, as a loop would. Whoever waits for the map looks at it now
+and then (``Driver``): is it long enough to be worth more workers; is the interpreter free for other threads while an
+item runs; and if it is not, would another interpreter give the same answers?
+
+    one worker --the interpreter is free--> all of them, threads
+        `--it is held, the function is pure--> workers boot, repeat an item --alike--> isolated
+                                                     `--unlike--> one worker   <--no gain--'
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import inspect
+import logging
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from . import _native, _purity
+from ._cores import usable_cores
+from .future import SafeFuture
+from .isolation import HAS_INTERPRETERS
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from ._auto_runner import IsolatedRunner
+    from .map_result import MapResult
+    from .thread_pool import SafeThreadPool
+
+__all__ = ["LIMITS", "Aside", "Driver", "Limits"]
+
+_LOGGER = logging.getLogger("pyferris")
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What the decisions go by; seconds, where nothing else is said."""
+
+    first_look: float = 0.003
+    between_looks: float = 0.003  # then half as long again each time
+    longest_wait: float = 0.05
+    looks: int = 3  # samples a look
+    sample: float = 0.0003
+    held: float = 0.4  # of the switch interval: who waits longer for the interpreter finds it held
+    busy: float = 0.35  # of the time that workers compute, where the work is not waiting
+    worth_warm: float = 0.02  # of work that is left, where interpreters are parked
+    worth_cold: float = 0.08
+    worth_first: float = 0.2  # where this process has made none yet
+    worth_process: float = 2.0
+    least_item: float = 1e-6  # what an item must take to be worth its way
+    slower: float = 1.3  # an isolated worker may take so many times as long for an item; 0: any time
+    gain: float = 1.1  # an isolated map must be so many times as fast as one worker; 0: any speed
+    trial: float = 0.03  # after so long that is looked at
+    patient: bool = False  # nothing but the first items runs before the decision; what is chosen then is no race
+
+
+LIMITS = Limits()
+
+
+class Driver:
+    """Steers one map. All methods but ``run``'s runners are called by one thread, the one that waits for it."""
+
+    def __init__(self, function: Callable[[Any], Any], items: list[Any], pool: SafeThreadPool, fail_fast: bool) -> None:
+        self.limits = LIMITS
+        self.reason = "the work was over before more workers were worth it"
+        self.mode = "threads"
+        self.lanes = 0 if inspect.iscoroutinefunction(function) else 1
+        """Workers at first; 0 for all."""
+        self._function = function
+        self._items = items
+        self._pool = pool
+        self._fail_fast = fail_fast
+        self._began = time.perf_counter()
+        self._isolated: SafeThreadPool | None = None
+        self._runner: IsolatedRunner | None = None
+        self.workers = 0
+        """Isolated ones, where they did the work."""
+        self._mapped: MapResult[Any]
+        self._shows = True
+        self._decided: SafeFuture[None] = SafeFuture()
+
+    def run(self, mapped: MapResult[Any], shows: bool = True) -> None:
+        """Until the map is over, or nothing is left to be decided. Raises what a signal handler raises.
+
+        ``shows``: the thread is the one that reads the map, and so sees to its progress line.
+        """
+        self._mapped = mapped
+        self._shows = shows
+        if not self.lanes:
+            self.reason = "coroutine functions share an event loop"
+            return
+        if self.over(self.limits.first_look):
+            return
+        try:
+            if self.limits.patient:
+                while not mapped._finished and not self.over(self.limits.first_look):
+                    pass
+                mapped._run_by(self._hold)
+            self._decide()
+        except Exception as error:  # a failure to speed it up is none of the map
+            _LOGGER.debug("safe_parallel_map: no isolation", exc_info=True)
+            self._stay(f"isolating it failed: {error!r}")
+        finally:
+            if self._runner is None:
+                mapped._run_by(None)
+            with contextlib.suppress(concurrent.futures.InvalidStateError):
+                self._decided.set_result(None)
+
+    def _hold(self, items: list[Any]) -> tuple[list[Any], dict[int, None] | None, int]:
+        """Runs items once it is decided how."""
+        _native.wait_through(self._decided)
+        runner = self._runner
+        if runner is not None:
+            return runner(items)
+        return [None] * len(items), dict.fromkeys(range(len(items))), 0
+
+    def over(self, seconds: float) -> bool:
+        """Wait so long; True once the map is over, or its time."""
+        mapped = self._mapped
+        promise = mapped._promise(True)
+        if promise is None:
+            return True
+        left = mapped._left
+        try:
+            promise.result(seconds if left is None else min(left, seconds))
+        except TimeoutError:
+            if self._shows:
+                mapped._show()
+            return left is not None and left <= seconds
+        finally:
+            mapped._forget(promise)
+        return True
+
+    def close(self, wait: bool) -> None:
+        """After the map: let go of the isolated workers."""
+        runner, pool = self._runner, self._isolated
+        if runner is not None and runner.given_up is not None:
+            self.mode, self.reason = "threads", runner.given_up
+        if pool is not None:
+            if not wait:
+                pool._abort()
+            pool.shutdown(wait=wait)
+
+    def _stay(self, reason: str) -> None:
+        self.mode, self.reason = "threads", reason
+        self._mapped._run_by(None)
+
+    def _decide(self) -> None:
+        """Look until the work can be said to scale by threads, or to be isolated, or neither."""
+        limits = self.limits
+        pause = limits.between_looks
+        lanes, most = 1, self._pool._max_workers
+        why_not: str | None = ""  # not asked yet
+        while True:
+            cpu, then = self._cpu(), time.perf_counter()
+            held = self._is_held()
+            if self.over(pause):
+                return
+            busy = (self._cpu() - cpu) / (time.perf_counter() - then)
+            pause = min(pause * 1.5, limits.longest_wait)
+            if why_not == "" and self._mapped._finished:
+                why_not = self._why_not()
+            if why_not is None and held:
+                if self._left() < self._worth():
+                    continue
+                if self._isolate():
+                    return
+                why_not = self.reason
+            if why_not and held:
+                self.reason = why_not
+            if why_not and limits.patient:
+                return
+            if not held:
+                lanes = most
+                self.reason = "the interpreter is free while items run: threads scale"
+            elif why_not is not None and busy < limits.busy:  # held by others: the items wait for something
+                lanes = min(most, lanes * 2)
+            else:
+                continue
+            self._mapped._widen(lanes)
+            if lanes == most and why_not:
+                return
+
+    def _is_held(self) -> bool:
+        """Whether somebody computes and keeps the interpreter."""
+        longest = self.limits.held * sys.getswitchinterval()
+        delays = [_native.gil_delay(self.limits.sample) for _ in range(self.limits.looks)]
+        return sum(delay > longest for delay in delays) * 2 > len(delays)
+
+    def _cpu(self) -> float:
+        """Seconds that the workers have computed."""
+        if sys.platform != "linux":
+            return time.process_time()
+        total = 0.0
+        for thread in list(self._pool._threads):
+            with contextlib.suppress(OSError):  # it has just ended
+                total += time.clock_gettime(~(thread.native_id or 0) << 3 | 6)  # as pthread_getcpuclockid makes it
+        return total
+
+    def _left(self) -> float:
+        """Seconds of work that is left for one worker, as far as can be told."""
+        finished = self._mapped._finished
+        if not finished:
+            return 0.0
+        return (len(self._items) - finished) * (time.perf_counter() - self._began) / finished
+
+    def _worth(self) -> float:
+        parked, _ = _native.interpreter_counts()
+        if not HAS_INTERPRETERS:
+            return self.limits.worth_process
+        if parked >= self._workers():
+            return self.limits.worth_warm
+        return self.limits.worth_cold if "pyferris._interpreters" in sys.modules else self.limits.worth_first
+
+    def _workers(self) -> int:
+        return min(self._pool._max_workers, usable_cores(), len(self._items))
+
+    def _why_not(self) -> str | None:
+        """Why the map cannot be isolated; None if it can."""
+        if not HAS_INTERPRETERS:
+            return "this Python has no interpreters with a lock of their own"
+        if self._workers() < 2:
+            return "there is one worker only, or one core"
+        if not _native.in_main_interpreter():
+            return "only the main interpreter makes others"
+        reason = _purity.why_impure(self._function)
+        if reason is not None:
+            return f"threads do not scale, and {reason}"
+        finished = self._mapped._finished
+        if (time.perf_counter() - self._began) / finished < self.limits.least_item:
+            return "an item takes less than its way to another interpreter would"
+        return None
+
+    def _isolate(self) -> bool:
+        """Have isolated workers go on. False, with the reason, if they do not do the same as the caller, as fast."""
+        from . import _auto_runner
+
+        mapped, limits = self._mapped, self.limits
+        try:
+            probe = _auto_runner.choose_probe(mapped, self._items, self._left(), limits.slower)
+        except _auto_runner.Unusable as reason:
+            self.reason = str(reason)
+            return False
+        workers = self._workers()
+        pool, ready = _auto_runner.boot(self._function, workers, probe)
+        self._isolated = pool
+        while not all(each.done() for each in ready):
+            if self.over(0.002):
+                return True
+        for each in ready:
+            error = each.exception()
+            if error is not None:
+                self._stay(_auto_runner.why_broken(error))
+                return False
+        runner = self._runner = _auto_runner.IsolatedRunner(pool, mapped, self._function, self._fail_fast)
+        rate = mapped._finished / (time.perf_counter() - self._began)
+        mapped._run_by(runner)
+        mapped._widen(2 * workers)  # while one of them is on its way, another runs
+        self.mode, self.reason = "interpreters", f"the function is pure and computes: {workers} isolated workers"
+        self.workers = workers
+        then, before = time.perf_counter(), mapped._finished
+        if self.over(limits.trial):
+            return True
+        faster = (mapped._finished - before) / (time.perf_counter() - then) / rate if rate else 0.0
+        if mapped._finished > before + 4 * workers and faster < limits.gain:
+            runner.give_up(f"isolated workers were {faster:.2f} times as fast as one thread")
+        return True
+
+
+class Aside:
+    """A driver on a thread of its own, beside an event loop that waits for the map."""
+
+    def __init__(self, driver: Driver, mapped: MapResult[Any], loop: asyncio.AbstractEventLoop) -> None:
+        self._driver = driver
+        self._mapped = mapped
+        self._gone: SafeFuture[None] | None = None
+        self._handle = loop.call_later(driver.limits.first_look, self._start)
+
+    def _start(self) -> None:
+        if self._mapped._finished == self._mapped._added:
+            return
+        self._gone = SafeFuture()
+        threading.Thread(target=self._run, args=(self._gone,), name="safe_parallel_map-auto", daemon=True).start()
+
+    def _run(self, gone: SafeFuture[None]) -> None:
+        try:
+            self._driver.run(self._mapped, shows=False)
+        finally:
+            gone.set_result(None)
+
+    async def finish(self) -> None:
+        """After the map."""
+        self._handle.cancel()
+        if self._gone is not None:
+            await self._gone
+        self._driver.close(True)
+
+    def abort(self) -> None:
+        self._handle.cancel()
+        if self._gone is None:
+            self._driver.close(False)
+        else:
+            self._gone.add_done_callback(lambda _: self._driver.close(False))

@@ -1,0 +1,136 @@
+"""The isolated workers of ``isolation="auto"``: how they are tried, and how runs of items go to them."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from . import _auto_worker, _native, _shipping, _wire
+from ._plain import is_plain
+from ._worker_calls import CHECKED
+from .errors import CallCancelled
+from .thread_pool import SafeThreadPool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .future import SafeFuture
+    from .map_result import MapResult
+
+__all__ = ["IsolatedRunner", "Probe", "Unusable", "boot", "choose_probe", "why_broken"]
+
+
+class Unusable(Exception):
+    """Why a map is not isolated."""
+
+
+class Probe(NamedTuple):
+    """An item that the caller has done, for each worker to repeat."""
+
+    item: Any
+    expected: bytes
+    most_ns: int
+    """What a worker may take for it; 0 for any time."""
+
+
+def choose_probe(mapped: MapResult[Any], items: list[Any], left: float, slower: float) -> Probe:
+    """The longest of the items timed so far that takes little of what is ``left``, seconds."""
+    samples = sorted((took, index) for index, took in mapped._samples())
+    if not samples:
+        raise Unusable("no item was timed")
+    fitting = [each for each in samples if each[0] < left * 1e9 / 20] or samples[:1]
+    why = ""
+    for took, index in reversed(fitting):
+        item = items[index]
+        try:
+            result = mapped._result(index)
+        except Exception:
+            why = "items have failed"
+            continue
+        if is_plain(item) and is_plain(result):
+            return Probe(item, _auto_worker.fingerprint(result), int(took * slower))
+        what, thing = ("items", item) if not is_plain(item) else ("results", result)
+        why = f"{what} are no plain data of which copies cannot be told from them: {type(thing).__qualname__}"
+    raise Unusable(why)
+
+
+def boot(function: Callable[[Any], Any], workers: int, probe: Probe) -> tuple[SafeThreadPool, list[SafeFuture[Any]]]:
+    """A pool whose workers have repeated the probe, once the futures are done."""
+    pool = SafeThreadPool(
+        workers,
+        "safe_parallel_map_isolated",
+        _auto_worker.verify,
+        (_shipping.ship(function).blob, *probe),
+        isolation="interpreter",
+    )
+    try:
+        return pool, [pool.submit(abs, 0) for _ in range(workers)]
+    except BaseException:
+        pool._abort()
+        pool.shutdown(wait=False)
+        raise
+
+
+def why_broken(error: BaseException) -> str:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, _auto_worker.Unlike):
+            return str(cause)
+        cause = cause.__cause__
+    return f"isolated workers could not be had: {error!r}"
+
+
+class IsolatedRunner:
+    """Runs the items of one run of the map in an isolated worker. Called by the map's threads."""
+
+    given_up: str | None = None
+    """Why the map went on with threads after all."""
+
+    def __init__(
+        self, pool: SafeThreadPool, mapped: MapResult[Any], function: Callable[[Any], Any], fail_fast: bool
+    ) -> None:
+        self._pool = pool
+        self._mapped = mapped
+        self._fail_fast = fail_fast
+        self._shipment = _native.prepare_shipment(function)
+        self._output = _native.current_output()
+        self._lock = threading.Lock()
+        self._done = 0  # guarded by _lock
+        self._again = 0  # guarded by _lock; of those, by the caller
+
+    def __call__(self, items: list[Any]) -> tuple[list[Any], dict[int, None] | None, int]:
+        """(results, None for each place that is to be called here, nanoseconds of work)."""
+        if self.given_up is not None:
+            return self._here(items)
+        if not is_plain(items):
+            self._count(len(items), len(items), "items are not plain data")
+            return self._here(items)
+        try:
+            future = _native.submit_batch(self._pool, self._shipment, items, CHECKED, self._fail_fast, self._output)
+            data, failures, took = _native.wait_through(future)
+            results: list[Any] = _wire.loads(data)
+        except (CallCancelled, concurrent.futures.CancelledError):
+            raise
+        except Exception as error:
+            self.give_up(f"an isolated worker failed: {error!r}")
+            return self._here(items)
+        self._count(len(items), 0 if failures is None else len(failures), "items change, or results cannot be copied")
+        return results, failures, took
+
+    def give_up(self, reason: str) -> None:
+        """One thread goes on. Any thread."""
+        self.given_up = self.given_up or reason
+        self._mapped._run_by(None)
+        self._mapped._widen(1)
+
+    def _here(self, items: list[Any]) -> tuple[list[Any], dict[int, None], int]:
+        return [None] * len(items), dict.fromkeys(range(len(items))), 0
+
+    def _count(self, done: int, again: int, why: str) -> None:
+        with self._lock:
+            self._done += done
+            self._again += again
+            useless = self._again > 8 and self._again * 8 > self._done
+        if useless and self.given_up is None:
+            self.give_up(f"{why}: {self._again} of {self._done} had to be done again")

@@ -1,0 +1,106 @@
+"""What isolated workers do for ``isolation="auto"``: answers that differ from the caller's own do not leave them."""
+
+from __future__ import annotations
+
+import marshal
+import time
+
+from ._native import CallCancelled, encode_plain
+from ._plain import keeps, keeps_all
+from ._wire import load_function, seal
+
+TYPE_CHECKING = False  # typing is not imported in a worker
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+__all__ = ["Unlike", "call_checked", "fingerprint", "verify"]
+
+_ATOMS = frozenset({int, float, complex, str, bytes, bool, type(None)})
+_MUTABLE = frozenset({list, dict, set})
+_TRIES = 5
+
+
+class Unlike(Exception):
+    """A worker does not do what the caller does; its text says how."""
+
+
+def fingerprint(value: Any) -> bytes:
+    """Bytes that are equal for equal trees of plain values, whoever else holds parts of them."""
+    return marshal.dumps(value, 2)
+
+
+def verify(blob: bytes, item: Any, expected: bytes, most_ns: int) -> None:
+    """In each worker before its first run: repeat an item that the caller has done."""
+    function = load_function(blob)
+    before = fingerprint(item)
+    fastest = 0
+    for _ in range(_TRIES):
+        began = time.perf_counter_ns()
+        result = function(item)
+        took = time.perf_counter_ns() - began
+        if encode_plain(result) is None or fingerprint(result) != expected:
+            raise Unlike("an isolated worker gave another result than the caller for the same item")
+        if fingerprint(item) != before:
+            raise Unlike("the call changes its item")
+        fastest = took if fastest == 0 else min(fastest, took)
+        if most_ns == 0 or fastest <= most_ns:
+            return
+    raise Unlike(
+        f"an isolated worker took {fastest / 1e6:.3f} ms for an item, where {most_ns / 1e6:.3f} ms are allowed"
+    )
+
+
+def call_checked(
+    function: Callable[[Any], Any], items: list[Any], fail_fast: bool
+) -> tuple[bytes, dict[int, None] | None, int]:
+    """As ``call_each``; but a failure is None: that item is to be called by the caller.
+
+    So is one that fails, or whose call changes it, or gives back a part of it, or something that no copy equals.
+    """
+    results: list[Any] = []
+    failures: dict[int, None] = {}
+    began = time.perf_counter_ns()
+    for item in items:
+        try:
+            if type(item) in _ATOMS:
+                results.append(function(item))
+                continue
+            before, parts = fingerprint(item), set(_mutable_parts(item))
+            result = function(item)
+            unlike = result is item or fingerprint(item) != before
+            if unlike or (parts and not parts.isdisjoint(_mutable_parts(result))):
+                failures[len(results)] = result = None
+            results.append(result)
+        except CallCancelled:
+            raise
+        except BaseException:
+            failures[len(results)] = None
+            results.append(None)
+            if fail_fast:
+                break
+    took = time.perf_counter_ns() - began
+    for place in range(len(results), len(items)):  # in order, after the one that failed
+        failures[place] = None
+        results.append(None)
+    data = encode_plain(results)
+    if data is None or not keeps_all(results):
+        for place, result in enumerate(results):
+            if encode_plain(result) is None or not keeps(result):
+                failures[place] = results[place] = None
+        data = encode_plain(results)
+    assert data is not None
+    return seal(b"M", data), failures or None, took
+
+
+def _mutable_parts(value: Any) -> Iterator[int]:
+    """The identities of the lists, dicts and sets in a plain tree."""
+    kind = type(value)
+    if kind in _ATOMS:
+        return
+    if kind in _MUTABLE:
+        yield id(value)
+    below = value.values() if kind is dict else value if kind is list or kind is tuple else ()
+    if not _ATOMS.issuperset(map(type, below)):
+        for each in below:
+            yield from _mutable_parts(each)

@@ -1,0 +1,206 @@
+"""isolation="auto": never another answer than a loop gives, whoever runs the items."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import auto_corpus
+import pytest
+from own_process import run
+
+from pyferris import _auto
+from pyferris.isolation import HAS_INTERPRETERS
+from pyferris.safe_thread import safe_parallel_map, safe_parallel_map_async
+
+HERE = Path(__file__).parent
+needs_interpreters = pytest.mark.skipif(not HAS_INTERPRETERS, reason="this Python has no isolated interpreters")
+
+
+def compare(group: int) -> dict[str, dict[str, Any]]:
+    done = subprocess.run(
+        [sys.executable, "-X", "faulthandler", str(HERE / "auto_corpus.py"), str(group)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *filter(None, sys.path)])},
+    )
+    assert done.returncode == 0, done
+    found: dict[str, dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("group", range(len(auto_corpus.GROUPS)))
+def test_every_answer_is_that_of_a_loop(group: int) -> None:
+    found = compare(group)
+    pure = {case.name for case in auto_corpus.GROUPS[group] if case.pure}
+    assert len(found) == len(auto_corpus.GROUPS[group])
+    for name, outcome in found.items():
+        assert outcome["differs"] == [], (name, outcome)
+        if name in pure and HAS_INTERPRETERS:
+            assert outcome["mode"] == "interpreters", (name, outcome)
+        if name not in pure and name not in auto_corpus.PURE_ENOUGH:
+            assert outcome["mode"] == "threads", (name, outcome)
+
+
+def test_the_corpus_is_large() -> None:
+    assert len(auto_corpus.CASES) >= 60
+    assert _auto.LIMITS.patient is False
+
+
+def run_async(*args: Any, **options: Any) -> list[Any]:
+    return asyncio.run(safe_parallel_map_async(*args, **options))
+
+
+both = pytest.mark.parametrize("parallel_map", [safe_parallel_map, run_async], ids=["sync", "async"])
+
+
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Isolates whatever may be isolated, however short."""
+    monkeypatch.setattr(_auto, "LIMITS", auto_corpus.EAGER)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)
+    yield
+    sys.setswitchinterval(before)
+
+
+def work(n: int) -> int:
+    return sum(range(n + 20000))
+
+
+def fail_at_50(n: int) -> int:
+    if n == 50:
+        raise ValueError(n)
+    return work(n)
+
+
+def endless_at_50(n: int) -> int:
+    while n == 50:
+        pass
+    return work(n)
+
+
+@both
+@needs_interpreters
+def test_an_isolated_map_says_so(eager: None, parallel_map: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("DEBUG", "pyferris"):
+        result = parallel_map(work, (n for n in range(80)), 2, explain=True)
+    assert result == list(map(work, range(80)))
+    report = result.report
+    assert (report.mode, report.items, report.workers) == ("interpreters", 80, 2)
+    assert "pure" in report.reason
+    assert report.chunks >= 2
+    assert report.speed > 0
+    assert str(report) in caplog.text
+
+
+@both
+@pytest.mark.parametrize("chunksize", [1, 7, None])
+def test_results_are_in_order_whatever_the_chunks(eager: None, parallel_map: Any, chunksize: int | None) -> None:
+    assert parallel_map(work, range(100), 2, chunksize) == list(map(work, range(100)))
+
+
+@both
+def test_an_error_is_raised_as_the_caller_would_raise_it(eager: None, parallel_map: Any) -> None:
+    with pytest.raises(ValueError, match="50") as caught:
+        parallel_map(fail_at_50, range(100), 2)
+    assert caught.value.__cause__ is None
+    assert any("item 50" in note for note in caught.value.__notes__)
+    assert caught.traceback[-1].name == "fail_at_50"
+
+
+@both
+def test_errors_take_the_place_of_their_items(eager: None, parallel_map: Any) -> None:
+    results = parallel_map(fail_at_50, range(100), 2, return_exceptions=True)
+    assert isinstance(results[50], ValueError)
+    results[50] = work(50)
+    assert results == list(map(work, range(100)))
+
+
+@both
+def test_the_time_of_an_isolated_map_is_limited(eager: None, parallel_map: Any) -> None:
+    with pytest.raises(TimeoutError):
+        parallel_map(endless_at_50, range(100), 2, timeout=0.5)
+
+
+@both
+def test_progress_of_an_isolated_map(eager: None, parallel_map: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    parallel_map(work, range(80), 2, progress=True)
+    output = capfd.readouterr()
+    assert "80/80" in output.err + output.out
+
+
+def test_one_worker_is_never_isolated(eager: None) -> None:
+    report = safe_parallel_map(work, range(80), 1, explain=True).report
+    assert report.mode == "threads"
+    assert "one worker" in report.reason or not HAS_INTERPRETERS
+
+
+def test_a_function_with_state_says_why_it_is_not_isolated(eager: None) -> None:
+    kept: list[int] = []
+    report = safe_parallel_map(lambda n: kept.append(work(n)), range(80), 2, explain=True).report
+    assert report.mode == "threads"
+    assert len(kept) == 80
+    if HAS_INTERPRETERS:
+        assert "kept" in report.reason
+
+
+@needs_interpreters
+def test_a_worker_that_is_slower_is_not_used(eager: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_auto, "LIMITS", dataclasses.replace(auto_corpus.EAGER, slower=1e-9))
+    result = safe_parallel_map(work, range(80), 2, explain=True)
+    assert result == list(map(work, range(80)))
+    assert result.report.mode == "threads"
+    assert "allowed" in result.report.reason
+
+
+@needs_interpreters
+def test_isolation_that_gains_nothing_is_given_up(eager: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = dataclasses.replace(auto_corpus.EAGER, gain=1e9, trial=0.01)
+    monkeypatch.setattr(_auto, "LIMITS", limits)
+    result = safe_parallel_map(work, range(2000), 2, explain=True)
+    assert result == list(map(work, range(2000)))
+    assert result.report.mode == "threads"
+    assert "times as fast" in result.report.reason
+
+
+def test_items_that_wait_for_each_other_are_run_together() -> None:
+    barrier = threading.Barrier(3)
+    assert sorted(safe_parallel_map(lambda _: barrier.wait(30), range(3), 3)) == [0, 1, 2]
+
+
+@needs_interpreters
+def test_ctrl_c_ends_an_isolated_map() -> None:
+    output = run(
+        """
+        from pyferris import _auto, _native
+        from pyferris.safe_thread import safe_parallel_map
+        _auto.LIMITS = _auto.Limits(first_look=0, between_looks=0, held=-1, worth_warm=0, worth_cold=0, worth_first=0,
+                                    least_item=0, slower=0, gain=0, patient=True)
+        sys.setswitchinterval(1e-4)
+        def endless(n):
+            while n == 50:
+                pass
+            return sum(range(20000))
+        drive = _auto.Driver.run
+        def driven(self, *args):
+            drive(self, *args)
+            assert self.mode == "interpreters", self.reason
+            threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGINT)).start()
+        _auto.Driver.run = driven
+        try:
+            safe_parallel_map(endless, range(100), 2)
+        except KeyboardInterrupt:
+            print("interrupted")
+        """
+    )
+    assert output == "interrupted"
