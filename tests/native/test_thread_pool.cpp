@@ -218,63 +218,63 @@ TEST(ThreadPool, AWaitEndsAtItsDeadline) {
     FunctionTask waits([&] { EXPECT_EQ(pool->next_while_waiting(done, deadline_after(1000), false), nullptr); });
     pool->submit(waits);
     end(*pool);
-    // Attaches only for the first `most` times, all workers together.
-    class OnceDriver final : public WorkerDriver {
-      public:
-        OnceDriver(std::atomic<int>& made, std::atomic<int>& refusals) : refusals_(refusals) { ++made; }
-        bool start() override { return true; }
-        bool attach() override { return refusals_.fetch_sub(1) <= 0; }
-        void run(Task& task) override { static_cast<FunctionTask&>(task).run(); }
-        void between() override {}
-        void detach() override {}
-        void stop() override {}
+}
 
-      private:
-        std::atomic<int>& refusals_;
-    };
+// Attaches only for the first `most` times, all workers together.
+class OnceDriver final : public WorkerDriver {
+  public:
+    OnceDriver(std::atomic<int>& made, std::atomic<int>& refusals) : refusals_(refusals) { ++made; }
+    bool start() override { return true; }
+    bool attach() override { return refusals_.fetch_sub(1) <= 0; }
+    void run(Task& task) override { static_cast<FunctionTask&>(task).run(); }
+    void between() override {}
+    void detach() override {}
+    void stop() override {}
 
-    TEST(ThreadPool, AWorkerThatCannotAttachIsReplacedAndItsTaskRunsFirst) {
-        std::atomic<int> made{0};
-        std::atomic<int> refusals{3};
-        const auto pool =
-            ThreadPool::make(1, [&](std::size_t) { return std::make_unique<OnceDriver>(made, refusals); });
-        std::vector<int> order;
-        std::vector<std::unique_ptr<FunctionTask>> tasks;
-        for (int i = 0; i < 5; ++i)
-            tasks.push_back(std::make_unique<FunctionTask>([&order, i] { order.push_back(i); }));
-        for (auto& task : tasks) pool->submit(*task);
-        end(*pool);
-        EXPECT_EQ(order, (std::vector<int>{0, 1, 2, 3, 4}));
-        EXPECT_EQ(made.load(), 4);
-    }
+  private:
+    std::atomic<int>& refusals_;
+};
 
-    TEST(ThreadPool, AWorkerThatIsGivenUpIsNeitherWaitedForNorCounted) {
-        std::vector<WorkerDriver*> drivers;
-        const auto pool = ThreadPool::make(1, [&](std::size_t) {
-            auto driver = std::make_unique<Driver>();
-            drivers.push_back(driver.get());
-            return driver;
-        });
-        std::latch gate(1);
-        std::latch started(1);
-        std::latch ran(1);
-        std::latch over(1);
-        FunctionTask stuck([&] {
-            started.count_down();
-            gate.wait();
-            over.count_down();
-        });
-        FunctionTask next([&] { ran.count_down(); });
-        pool->submit(stuck);
-        started.wait();
-        pool->submit(next);
-        EXPECT_TRUE(pool->give_up(*drivers.front()));
-        EXPECT_FALSE(pool->give_up(*drivers.front()));
-        ran.wait();  // by another worker
-        end(*pool);
-        gate.count_down();
-        over.wait();
-    }
+TEST(ThreadPool, AWorkerThatCannotAttachIsReplacedAndItsTaskRunsFirst) {
+    std::atomic<int> made{0};
+    std::atomic<int> refusals{3};
+    const auto pool = ThreadPool::make(1, [&](std::size_t) { return std::make_unique<OnceDriver>(made, refusals); });
+    std::vector<int> order;
+    std::vector<std::unique_ptr<FunctionTask>> tasks;
+    for (int i = 0; i < 5; ++i) tasks.push_back(std::make_unique<FunctionTask>([&order, i] { order.push_back(i); }));
+    for (auto& task : tasks) pool->submit(*task);
+    end(*pool);
+    EXPECT_EQ(order, (std::vector<int>{0, 1, 2, 3, 4}));
+    EXPECT_EQ(made.load(), 4);
+}
+
+TEST(ThreadPool, AWorkerThatIsGivenUpIsNeitherWaitedForNorCounted) {
+    std::vector<WorkerDriver*> drivers;
+    const auto pool = ThreadPool::make(1, [&](std::size_t) {
+        auto driver = std::make_unique<Driver>();
+        drivers.push_back(driver.get());
+        return driver;
+    });
+    std::latch gate(1);
+    std::latch started(1);
+    std::latch ran(1);
+    std::latch over(1);
+    FunctionTask stuck([&] {
+        started.count_down();
+        gate.wait();
+        over.count_down();
+    });
+    FunctionTask next([&] { ran.count_down(); });
+    pool->submit(stuck);
+    started.wait();
+    pool->submit(next);
+    EXPECT_TRUE(pool->give_up(*drivers.front()));
+    EXPECT_FALSE(pool->give_up(*drivers.front()));
+    ran.wait();  // by another worker
+    end(*pool);
+    gate.count_down();
+    over.wait();
+}
 
 }  // namespace
 }  // namespace pyferris
