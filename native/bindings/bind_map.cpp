@@ -66,16 +66,13 @@ int clear(PyObject* object) {
     return 0;
 }
 
-// Before the collector takes anything of a cycle apart; a loop that was left has no failure to report.
 void finalize(PyObject* object) {
     const MapObject* self = as_map(object);
-    if (self->run == nullptr || (self->given != 0 && !self->read_out) || !self->run->is_over()) return;
-    self->run->report_unseen();
+    if (self->run != nullptr && (self->given == 0 || self->read_out)) self->run->report_unseen();
 }
 
 void dealloc(PyObject* object) {
     PyTypeObject* type = Py_TYPE(object);
-    if (type->tp_dealloc == dealloc && PyObject_CallFinalizerFromDealloc(object) != 0) return;
     PyObject_GC_UnTrack(object);
     {
         const SavedError saved;
@@ -430,7 +427,7 @@ PyMemberDef members[] = {
 
 PyType_Slot slots[] = {
     {Py_tp_new, as_slot(make)},
-    {Py_tp_finalize, as_slot(finalize)},
+    {Py_tp_finalize, as_slot(finalize)},  // before the collector takes a cycle apart
     {Py_tp_dealloc, as_slot(dealloc)},
     {Py_tp_traverse, as_slot(traverse)},
     {Py_tp_clear, as_slot(clear)},

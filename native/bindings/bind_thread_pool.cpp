@@ -350,22 +350,6 @@ PyType_Spec spec = {"pyferris._native.PoolCore", sizeof(PoolObject), 0,
 
 // --- the whole process: exit and fork
 
-// True if one was open.
-bool close_at_exit(const std::vector<std::shared_ptr<PoolShared>>& pools) {
-    bool open = false;
-    for (const auto& shared : pools) {
-        {
-            const std::lock_guard lock(shared->mutex);
-            if (shared->closed_by.empty()) shared->closed_by = kAtExit;
-        }
-        open = !shared->closed.exchange(true, std::memory_order_acq_rel) || open;
-        if (shared->threads == nullptr) continue;
-        if (shared->daemon) discard_queued(*shared, nullptr);
-        shared->threads->close();
-    }
-    return open;
-}
-
 // Ends every pool of this interpreter: waits for what is queued, except in daemon pools. False if an isolated call of
 // one could not be stopped.
 PyObject* drain_pools(PyObject* /*module*/, PyObject* /*unused*/) {

@@ -114,7 +114,7 @@ void MapRun::notify() {
 
 void MapRun::report_unseen() {
     PyObject* failure = first_failure_.load(std::memory_order_acquire);
-    if (failure == nullptr || stopped_.load(std::memory_order_acquire) || is_finalizing()) return;
+    if (failure == nullptr || !is_over() || stopped_.load(std::memory_order_acquire) || is_finalizing()) return;
     if (failure_seen_.exchange(true, std::memory_order_acq_rel)) return;
     const SavedError saved;
     const PyRef reported =

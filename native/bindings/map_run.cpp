@@ -283,7 +283,7 @@ void MapRun::abandon() {
         if (slots_[i].compare_exchange_strong(word, 0, std::memory_order_acq_rel)) Py_XDECREF(object_in(word));
     }
     finish_input();
-    if (is_over()) report_unseen();
+    report_unseen();
 }
 
 void MapRun::break_off(PyObject* error) {

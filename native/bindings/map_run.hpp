@@ -95,7 +95,7 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
     void fail_fast() noexcept { fail_fast_.store(true, std::memory_order_release); }
     /// Nobody will read: results are dropped as they come, and a failure is reported.
     void abandon();
-    /// Reports a failure that nobody has looked at, and nobody will; once.
+    /// Reports a failure that nobody has looked at, and nobody will, of a map that is over; once.
     void report_unseen();
     /// The pool broke; what has not settled gives `error`.
     void break_off(PyObject* error);

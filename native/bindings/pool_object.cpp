@@ -40,8 +40,8 @@ bool PyWorker::start() {
         shared_->workers.push_back(this);
     }
     PyObject* name = make_text(shared_->prefix + "_" + std::to_string(index_));  // "N" takes it over, also null
-    PyObject* thread = PyObject_CallFunction(module_state().worker_started, "NO", name,
-                                             shared_->daemon ? Py_True : Py_False);
+    PyObject* thread =
+        PyObject_CallFunction(module_state().worker_started, "NO", name, shared_->daemon ? Py_True : Py_False);
     if (thread == nullptr) PyErr_WriteUnraisable(nullptr);
     {
         const std::lock_guard lock(shared_->mutex);
@@ -256,6 +256,21 @@ void break_pool(PoolShared& shared, PyObject* error) {
     discard_queued(shared, broken.get());
 }
 
+bool close_at_exit(const std::vector<std::shared_ptr<PoolShared>>& pools) {
+    bool open = false;
+    for (const auto& shared : pools) {
+        {
+            const std::lock_guard lock(shared->mutex);
+            if (shared->closed_by.empty()) shared->closed_by = kAtExit;
+        }
+        open = !shared->closed.exchange(true, std::memory_order_acq_rel) || open;
+        if (shared->threads == nullptr) continue;
+        if (shared->daemon) discard_queued(*shared, nullptr);
+        shared->threads->close();
+    }
+    return open;
+}
+
 PyObject* refuse_submit(PoolShared& shared, ThreadPool::SubmitResult why) {
     if (why == ThreadPool::SubmitResult::no_thread) {
         PyErr_Format(PyExc_RuntimeError, "can't start new thread for %s; nothing was submitted", shared.prefix.c_str());
@@ -267,9 +282,8 @@ PyObject* refuse_submit(PoolShared& shared, ThreadPool::SubmitResult why) {
         by = shared.closed_by;
     }
     const bool broken = shared.broken.load();
-    PyErr_Format(broken ? module_state().broken_pool : module_state().pool_closed,
-                 "cannot submit to this pool: %s%s", by.empty() ? "it was closed" : by.c_str(),
-                 by == kAtExit ? "" : "; make a new SafeThreadPool");
+    PyErr_Format(broken ? module_state().broken_pool : module_state().pool_closed, "cannot submit to this pool: %s%s",
+                 by.empty() ? "it was closed" : by.c_str(), by == kAtExit ? "" : "; make a new SafeThreadPool");
     return nullptr;
 }
 

@@ -117,6 +117,8 @@ void fail_call(FutureObject* future, PyObject* error);
 void break_pool(PoolShared& shared, PyObject* error);
 /// Who closed a pool that was open when the interpreter ended, or is made afterwards.
 inline constexpr const char* kAtExit = "the interpreter is shutting down";
+/// Closes these; what is queued in daemon pools is cancelled. True if one was open.
+bool close_at_exit(const std::vector<std::shared_ptr<PoolShared>>& pools);
 /// Raises why a task was not queued. Always null.
 PyObject* refuse_submit(PoolShared& shared, ThreadPool::SubmitResult why);
 
