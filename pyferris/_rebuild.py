@@ -178,7 +178,8 @@ def keep_home(function: Any, home: Home) -> None:
     """Have the arguments of ``function`` share its home, as long as it lives."""
     key = id(function)
     try:
-        reference: Any = ref(function, lambda _: [_homes.pop(key, None)].clear())
+        # Bound here: the last ones go when the interpreter ends, and this module's globals with it.
+        reference: Any = ref(function, lambda _, homes=_homes: [homes.pop(key, None)].clear())
     except TypeError:  # it takes none: kept for good, as few are
         _homes[key] = ((lambda: function), home)
     else:

@@ -3,6 +3,7 @@
 #include <marshal.h>
 
 #include <cstring>
+#include <new>
 
 #include "shared_state.hpp"
 
@@ -98,11 +99,16 @@ int take_block(PyObject* object, std::uint32_t position, std::vector<WireBlock>*
     if (PyBytes_CheckExact(object) && PyBytes_GET_SIZE(object) < kLargeBlock) return 0;
     Py_buffer view;
     if (PyObject_GetBuffer(object, &view, PyBUF_FULL_RO) != 0) return -1;
+    block.memory.reset(new (std::nothrow) char[static_cast<std::size_t>(view.len)]);
+    if (block.memory == nullptr) {
+        PyBuffer_Release(&view);
+        PyErr_NoMemory();
+        return -1;
+    }
     block.position = position;
     if (view.format != nullptr) block.format = view.format;
     if (view.shape != nullptr) block.shape.assign(view.shape, view.shape + view.ndim);
     block.size = static_cast<std::size_t>(view.len);
-    block.memory = std::make_unique_for_overwrite<char[]>(block.size);
     const int copied = PyBuffer_ToContiguous(block.memory.get(), &view, view.len, 'C');
     PyBuffer_Release(&view);
     if (copied != 0) return -1;
@@ -188,11 +194,16 @@ PyObject* decode_rest(const char* data, std::size_t size, const WireCodec& codec
 bool is_plain(PyObject* object) { return is_tree(object, 0); }
 
 PyObject* marshal_plain(PyObject* object) {
-    return PyMarshal_WriteObjectToString(object, is_flat(object) ? kFlatVersion : kTreeVersion);
+    PyObject* bytes = PyMarshal_WriteObjectToString(object, is_flat(object) ? kFlatVersion : kTreeVersion);
+    // A string that could not be copied is "unmarshallable" to it; nothing plain is.
+    if (bytes == nullptr && PyErr_ExceptionMatches(PyExc_ValueError) != 0) PyErr_NoMemory();
+    return bytes;
 }
 
+namespace {
+
 // A tuple's large elements go beside it: 'B', and the tuple with None in their places. One block alone is 'b'.
-bool encode(PyObject* object, const WireCodec& codec, PyObject* what, Message* message) {
+bool encode_all(PyObject* object, const WireCodec& codec, PyObject* what, Message* message) {
     const int alone = take_block(object, 0, &message->blocks);
     if (alone != 0) {
         message->data = "b";
@@ -213,6 +224,28 @@ bool encode(PyObject* object, const WireCodec& codec, PyObject* what, Message* m
     }
     message->data = "B";
     return encode_rest(rest.get(), codec, what, message);
+}
+
+}  // namespace
+
+bool encode(PyObject* object, const WireCodec& codec, PyObject* what, Message* message) {
+    try {
+        return encode_all(object, codec, what, message);
+    } catch (const std::bad_alloc&) {
+        message->clear();
+        PyErr_NoMemory();
+        return false;
+    }
+}
+
+bool copy_bytes(PyObject* bytes, std::string* text) {
+    try {
+        text->assign(PyBytes_AS_STRING(bytes), static_cast<std::size_t>(PyBytes_GET_SIZE(bytes)));
+        return true;
+    } catch (const std::bad_alloc&) {
+        PyErr_NoMemory();
+        return false;
+    }
 }
 
 PyObject* decode(const Message& message, const WireCodec& codec) {

@@ -55,6 +55,8 @@ PyObject* marshal_plain(PyObject* object);
 
 /// Encodes. False with an error set: a TypeError that names the object and `what`. Attached.
 bool encode(PyObject* object, const WireCodec& codec, PyObject* what, Message* message);
+/// Copies a `bytes` object. False with MemoryError set. Attached.
+bool copy_bytes(PyObject* bytes, std::string* text);
 /// Decodes: a new reference, null with an error set. Attached.
 PyObject* decode(const Message& message, const WireCodec& codec);
 

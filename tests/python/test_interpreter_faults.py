@@ -79,7 +79,8 @@ def nested():
         inner = [inner]
     return inner
 def in_c(what):
-    return {"repr": repr, "eq": lambda each: each == each, "sort": lambda each: sorted([each, each], key=deeper)}[what](Deep())
+    functions = {"repr": repr, "eq": lambda each: each == each, "sort": lambda _: sorted([1, 2], key=deeper)}
+    return functions[what](Deep())
 with isolated() as pool:
     for function, *args in [(deeper, 1), (in_c, "repr"), (in_c, "eq"), (in_c, "sort"), (Deep,), (nested,)]:
         print(outcome(pool.submit(function, *args)))
