@@ -34,8 +34,8 @@ struct State {
     int threads = 0;          // that work, or still do a job
     std::uintptr_t turn = 0;  // of the one that works; others end when their job does
     std::uint64_t begun = 0;  // jobs
-    bool busy = false;     // the one that works does a job that may block
-    bool watched = false;  // there is a thread that takes over from one whose job is long
+    bool busy = false;        // the one that works does a job that may block
+    bool watched = false;     // there is a thread that takes over from one whose job is long
     bool stopping = false;
     bool stopped = false;
     bool drop_due = false;  // references wait

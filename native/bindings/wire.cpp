@@ -82,6 +82,14 @@ bool is_flat(PyObject* object) {
 
 bool is_array(PyObject* object) { return std::strcmp(Py_TYPE(object)->tp_name, "array.array") == 0; }
 
+// An array's elements by its own letter: the buffer of one of characters has another.
+bool read_typecode(PyObject* array, std::string* format) {
+    const PyRef code = PyRef::steal(PyObject_GetAttrString(array, "typecode"));
+    const char* letter = code ? PyUnicode_AsUTF8(code.get()) : nullptr;
+    if (letter != nullptr) *format = letter;
+    return letter != nullptr;
+}
+
 // Takes the memory of a large block out of `object`. 1: taken; 0: it is none; -1: error set.
 int take_block(PyObject* object, std::uint32_t position, std::vector<WireBlock>* blocks) {
     WireBlock block{};
@@ -112,6 +120,7 @@ int take_block(PyObject* object, std::uint32_t position, std::vector<WireBlock>*
     const int copied = PyBuffer_ToContiguous(block.memory.get(), &view, view.len, 'C');
     PyBuffer_Release(&view);
     if (copied != 0) return -1;
+    if (block.kind == WireBlock::Kind::array && !read_typecode(object, &block.format)) return -1;
     blocks->push_back(std::move(block));
     return 1;
 }

@@ -6,7 +6,7 @@ import os
 import sys
 
 import pytest
-from test_interpreter_faults import run
+from isolated_process import run
 
 pytestmark = pytest.mark.skipif(
     sys.version_info < (3, 12), reason="interpreters with a GIL of their own need Python 3.12"
@@ -47,7 +47,6 @@ for number in range(200):
     pool.submit(note, number, path)
 pool.map(note, range(100), [path] * 100)
 pool.submit(add, 5).add_done_callback(lambda done: print(done.result()))
-threading._register_atexit  # the pools are drained there
 import atexit
 atexit.register(lambda: print(len(open(path).read())))
 """
@@ -67,7 +66,7 @@ print("end")
     assert run(program) == "end"
 
 
-@pytest.mark.parametrize("function", ["forever", "blocked", "hogging"])
+@pytest.mark.parametrize("function", ["forever", "blocked", "hogging", "stubborn"])
 def test_exit_after_a_call_that_was_given_up(function: str) -> None:
     program = f"""
 pool = isolated(1)
@@ -188,7 +187,8 @@ queue.pop()
 forked = {way}
 if forked == 0:
     os._exit(0)
-print(future.result(50), os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1]) if type(forked) is int else forked.returncode)
+code = os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1]) if type(forked) is int else forked.returncode
+print(future.result(50), code)
 """
     )
     assert run(program) == "5 0"

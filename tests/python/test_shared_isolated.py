@@ -168,7 +168,7 @@ def test_a_dict_adds_up(pool):
         for number in range(5000):
             table.increment("all")
             table.increment(number % 10)
-            table.update_value("list", lambda items: [*items, number] if len(items) < 50 else items, [])
+            table.update_value("list", lambda items: [*items, 1] if len(items) < 50 else items, [])
         return table.get_or_insert("once", 1)
 
     table: SafeDict[object, object] = SafeDict()
