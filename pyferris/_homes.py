@@ -189,7 +189,8 @@ def keep_home(function: Any, home: Home) -> None:
     """Have the arguments of ``function`` share its home, as long as both live."""
     key = id(function)
     try:
-        reference = ref(function, lambda _: [_homes.pop(key, None)].clear())
+        # Bound here: the last ones go when the interpreter ends, and this module's globals with it.
+        reference = ref(function, lambda _, homes=_homes: [homes.pop(key, None)].clear())
     except TypeError:  # it takes none; then its arguments share nothing
         return
     _homes[key] = (reference, ref(home))

@@ -40,7 +40,7 @@ def _prepare() -> None:
             deliver=_environment.deliver_to,
             answer=_environment.answer,
         )
-        _native.set_shared_codec(_wire.dumps, _wire.loads)
+        _native.set_shared_codec(_wire.dumps, _wire.loads_element)
         _native.set_interpreter_bootstrap(_BOOTSTRAP.format(path=[each for each in sys.path if type(each) is str]))
         _ready = True
 

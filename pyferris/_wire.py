@@ -67,6 +67,15 @@ def unseal(data: bytes, tags: bytes) -> tuple[int, memoryview]:
     return data[0], content
 
 
+def loads_element(data: bytes) -> Any:
+    """An element of shared data: of ``dumps``, or pickled when there was no pool of interpreters yet."""
+    if data[:1] == b"\x80":
+        import pickle
+
+        return pickle.loads(data)
+    return loads(data)
+
+
 _code_bytes: dict[tuple[CodeType, str], bytes] = {}
 
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import time
 
-from . import _native
-from ._wire import dumps as _wire_dumps
+from . import _native, _wire
 from ._wire import dumps_error, load_function, loads
 from ._wire import dumps_result as dumps
 from ._worker import enter, flush, leave
@@ -16,5 +15,5 @@ from ._worker_calls import call_each
 
 __all__ = ["call_each", "dumps", "dumps_error", "enter", "flush", "leave", "load_function", "loads"]
 
+_native.set_shared_codec(_wire.dumps, _wire.loads_element)
 time.sleep = _native.sleep  # which a request to stop ends
-_native.set_shared_codec(_wire_dumps, loads)

@@ -95,6 +95,11 @@ PyObject* open_interpreters(PyObject* /*module*/, PyObject* args) {
             return std::make_unique<InterpreterWorker>(weak.lock());
         },
         static_cast<std::size_t>(stack_size));
+    if (notifier::is_stopped()) {  // the process ends: nobody would run, or wait for, what is submitted
+        shared->closed_by = "the interpreter is shutting down";
+        shared->closed.store(true);
+        shared->threads->close();
+    }
     if (!adopt(object, shared)) return nullptr;
     Py_RETURN_NONE;
 }

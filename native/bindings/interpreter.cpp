@@ -1,6 +1,8 @@
 #include "interpreter.hpp"
 
+#include <chrono>
 #include <mutex>
+#include <thread>
 
 #include "py_compat.hpp"
 #include "pyferris/fork_guard.hpp"
@@ -8,6 +10,8 @@
 namespace pyferris::python {
 
 namespace {
+
+constexpr std::chrono::milliseconds kEndWait{500};  // at exit, for threads that nobody joins
 
 struct Lot {
     std::mutex mutex;  // guards all below; never held while attaching
@@ -163,28 +167,58 @@ void Interpreter::end(std::unique_ptr<Interpreter> interpreter) {
     if (outer != nullptr) PyEval_RestoreThread(outer);
 }
 
-bool Interpreter::end_one(bool also_retired) {
-    std::unique_ptr<Interpreter> next;
-    {
-        Lot& all = lot();
-        const std::lock_guard lock(all.mutex);
-        auto& from = all.parked.empty() && also_retired ? all.retired : all.parked;
-        if (from.empty()) return false;
-        next = std::move(from.back());
-        from.pop_back();
-    }
-    end(std::move(next));
-    return true;
+std::unique_ptr<Interpreter> Interpreter::take(std::vector<std::unique_ptr<Interpreter>>& from) {
+    const std::lock_guard lock(lot().mutex);
+    if (from.empty()) return nullptr;
+    std::unique_ptr<Interpreter> found = std::move(from.back());
+    from.pop_back();
+    return found;
 }
 
 void Interpreter::end_parked() {
-    while (end_one(false)) {
-    }
+    while (auto next = take(lot().parked)) end(std::move(next));
 }
 
-void Interpreter::end_all() {
-    while (end_one(true)) {
+// Attached before and after; `join`: waits for the threads that `threading` would wait for at exit.
+bool Interpreter::is_deserted(bool join) const {
+    PyThreadState* const outer = attached_state();
+    if (outer != nullptr) PyEval_SaveThread();
+    PyThreadState* const state = enter(state_);
+    PyObject* modules = PyImport_GetModuleDict();
+    PyObject* threading = join && modules != nullptr ? PyDict_GetItemString(modules, "threading") : nullptr;
+    if (threading != nullptr) {
+        const PyRef joined = PyRef::steal(PyObject_CallMethod(threading, "_shutdown", nullptr));
+        if (!joined) PyErr_Clear();
     }
+    const bool alone = is_alone(state);
+    leave(state);
+    if (outer != nullptr) PyEval_RestoreThread(outer);
+    return alone;
+}
+
+bool Interpreter::end_deserted(bool join) {
+    std::vector<std::unique_ptr<Interpreter>> inhabited;
+    while (auto next = take(lot().retired)) {
+        if (next->is_deserted(join)) {
+            end(std::move(next));
+        } else {
+            inhabited.push_back(std::move(next));
+        }
+    }
+    const bool all = inhabited.empty();
+    const std::lock_guard lock(lot().mutex);
+    for (auto& each : inhabited) lot().retired.push_back(std::move(each));
+    return all;
+}
+
+bool Interpreter::end_all() {
+    end_parked();
+    const auto until = std::chrono::steady_clock::now() + kEndWait;
+    while (!end_deserted(true)) {
+        if (std::chrono::steady_clock::now() > until) return false;
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return true;
 }
 
 std::size_t Interpreter::count_parked() {

@@ -5,7 +5,7 @@
 //
 // They are parked rather than ended because an ended one leaks megabytes below Python 3.14. Who
 // leases one makes a thread state for the leasing thread. A retired one must not be used again (threads that were
-// started in it still run, or it could not be cleaned); it is ended at exit.
+// started in it still run, or it could not be cleaned); it is ended at exit, or before a fork.
 //
 // The main interpreter's GIL is needed for none of this.
 #pragma once
@@ -14,6 +14,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "wire.hpp"
 
@@ -50,8 +51,11 @@ class Interpreter {
     static void end(std::unique_ptr<Interpreter> interpreter);
     /// Ends those that are parked.
     static void end_parked();
-    /// At exit: ends retired ones as well, which waits for the threads that run in them.
-    static void end_all();
+    /// Ends those retired ones whose threads have ended; with `join`, waits for those that `threading` waits for. False
+    /// if threads run on in one.
+    static bool end_deserted(bool join = false);
+    /// At exit: ends all. False if threads run on in one that nobody joins.
+    static bool end_all();
     static std::size_t count_parked();
     static std::size_t count_retired();
     static void forget_after_fork();
@@ -62,7 +66,8 @@ class Interpreter {
     Interpreter() = default;
     static std::unique_ptr<Interpreter> make(std::string* error);
     bool prepare(std::string* error);
-    static bool end_one(bool also_retired);
+    static std::unique_ptr<Interpreter> take(std::vector<std::unique_ptr<Interpreter>>& from);
+    bool is_deserted(bool join) const;
 
     PyInterpreterState* state_ = nullptr;
     PyThreadState* keeper_ = nullptr;  // never attached: 3.12 cannot make an interpreter's first state twice

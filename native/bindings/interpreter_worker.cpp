@@ -142,6 +142,7 @@ bool InterpreterWorker::enter() {
 
 bool InterpreterWorker::start() {
     this_slot = slot_.get();
+    wait_for_fork();
     slot_->attached.lock();
     std::string error;
     if (!lease(&error)) {
@@ -164,6 +165,7 @@ bool InterpreterWorker::start() {
 // False where a fork took the interpreter away: it has deleted this thread's state, and what CPython knows of the
 // thread still points there, so that it must never attach again.
 bool InterpreterWorker::attach() {
+    wait_for_fork();
     slot_->attached.lock();
     if (slot_->interpreter == nullptr) {
         slot_->attached.unlock();
@@ -172,6 +174,8 @@ bool InterpreterWorker::attach() {
     PyEval_RestoreThread(slot_->state);
     return true;
 }
+
+bool InterpreterWorker::must_detach() { return fork_is_near(); }
 
 void InterpreterWorker::detach() {
     slot_->state = PyEval_SaveThread();
@@ -252,9 +256,7 @@ void InterpreterWorker::run(Task& task) {
         ending = Ending::failed;
         PyObject* dumps = interpreter.function("dumps_error");
         const PyRef bytes = PyRef::steal(dumps != nullptr ? PyObject_CallOneArg(dumps, error.get()) : nullptr);
-        if (bytes)
-            outcome.data.assign(PyBytes_AS_STRING(bytes.get()),
-                                static_cast<std::size_t>(PyBytes_GET_SIZE(bytes.get())));
+        if (bytes) static_cast<void>(copy_bytes(bytes.get(), &outcome.data));
     }
     if (PyErr_Occurred() != nullptr) PyErr_Clear();
     result = PyRef();
@@ -338,7 +340,7 @@ void InterpreterWorker::break_pool_with_raised() {
     PyObject* dumps = slot_->interpreter->function("dumps_error");
     const PyRef bytes = PyRef::steal(dumps != nullptr ? PyObject_CallOneArg(dumps, error.get()) : nullptr);
     std::string data;
-    if (bytes) data.assign(PyBytes_AS_STRING(bytes.get()), static_cast<std::size_t>(PyBytes_GET_SIZE(bytes.get())));
+    if (bytes) static_cast<void>(copy_bytes(bytes.get(), &data));
     PyErr_Clear();
     notifier::post([shared = shared_, data = std::move(data)] {
         const PyRef encoded =
@@ -358,7 +360,8 @@ PyObject* send_home(PyObject* self, PyObject* const* args, Py_ssize_t count) {
     }
     const long kind = PyLong_AsLong(args[0]);
     if (kind == -1 && PyErr_Occurred() != nullptr) return nullptr;
-    std::string payload(PyBytes_AS_STRING(args[1]), static_cast<std::size_t>(PyBytes_GET_SIZE(args[1])));
+    std::string payload;
+    if (!copy_bytes(args[1], &payload)) return nullptr;
     if (kind == 0) {  // something is buffered there: `flush` is due at the end of the call
         slot->has_buffered = true;
         Py_RETURN_NONE;
@@ -366,7 +369,7 @@ PyObject* send_home(PyObject* self, PyObject* const* args, Py_ssize_t count) {
     // Attached, so that the call cannot end before its future is known to have spoken.
     FutureObject* future = slot->running.load();
     if (future != nullptr) future->isolated->has_spoken = true;
-    notifier::post([future, kind, payload = std::move(payload)] { deliver_home(future, kind, payload); });
+    notifier::post([future, kind, payload = std::move(payload)] { deliver_home(future, kind, payload); }, false);
     Py_RETURN_NONE;
 }
 

@@ -35,6 +35,7 @@ class InterpreterWorker final : public WorkerDriver {
     bool attach() override;
     void run(Task& task) override;
     void between() override {}
+    bool must_detach() override;
     void detach() override;
     void stop() override;
 

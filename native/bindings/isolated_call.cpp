@@ -13,6 +13,10 @@ PyObject* decode_outcome(FutureObject* future) {
     const Message& outcome = future->isolated->outcome;
     const WireCodec codec{state.wire_dumps, state.wire_loads};
     if (!future->state.has_failed()) return decode(outcome, codec);
+    if (outcome.empty()) {
+        PyErr_SetString(PyExc_MemoryError, "the worker had no memory to send the error of this call");
+        return nullptr;
+    }
     const PyRef bytes =
         PyRef::steal(PyBytes_FromStringAndSize(outcome.data.data(), static_cast<Py_ssize_t>(outcome.data.size())));
     return bytes ? PyObject_CallOneArg(state.wire_loads_error, bytes.get()) : nullptr;

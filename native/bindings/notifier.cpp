@@ -3,8 +3,10 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <deque>
 #include <mutex>
+#include <utility>
 
 #include "isolated_call.hpp"
 #include "pyferris/fork_guard.hpp"
@@ -15,14 +17,25 @@ namespace pyferris::python::notifier {
 namespace {
 
 constexpr std::chrono::milliseconds kDropAfter{20};  // references wait for so long for another thread to drop them
+constexpr std::chrono::milliseconds kJobTime{20};    // a longer job, a callback that blocks, holds up no other
+
+struct Job {
+    std::function<void()> work;
+    bool may_block;
+};
 
 struct State {
     std::mutex mutex;  // guards all below
     std::condition_variable wake;
-    std::deque<std::function<void()>> jobs;
+    std::condition_variable watch_wake;
+    std::condition_variable ended;
+    std::deque<Job> jobs;
     PyInterpreterState* interpreter = nullptr;
-    NativeThread thread;
-    bool started = false;
+    int threads = 0;          // that work, or still do a job
+    std::uintptr_t turn = 0;  // of the one that works; others end when their job does
+    std::uint64_t begun = 0;  // jobs
+    bool busy = false;        // the one that works does a job that may block
+    bool watched = false;     // there is a thread that takes over from one whose job is long
     bool stopping = false;
     bool stopped = false;
     bool drop_due = false;  // references wait
@@ -35,54 +48,107 @@ State* instance = new State();  // never destroyed: workers may outlive static d
 
 State& state() { return *instance; }
 
+// What a thread does next.
+struct Step {
+    Job* job = nullptr;  // owned
+    bool drop = false;
+    bool over = false;
+};
+
+Step next_step(State& self, std::uintptr_t turn) {
+    Step step;
+    std::unique_lock lock(self.mutex);
+    if (self.turn != turn) return Step{nullptr, false, true};
+    self.busy = false;
+    self.wake.wait(lock, [&self] { return !self.jobs.empty() || self.stopping || self.drop_due; });
+    if (self.jobs.empty() && !self.stopping) {
+        self.wake.wait_for(lock, kDropAfter, [&self] { return !self.jobs.empty() || self.stopping; });
+    }
+    if (!self.jobs.empty()) {
+        step.job = new Job(std::move(self.jobs.front()));
+        self.jobs.pop_front();
+    }
+    step.drop = std::exchange(self.drop_due, false);
+    step.over = step.job == nullptr && self.stopping;
+    return step;
+}
+
+void start_watching(State& self);
+
+// Attached: what the job reads before it lets go of the GIL is there still, though others take over.
+void begin_job(State& self) {
+    const std::lock_guard lock(self.mutex);
+    self.busy = true;
+    ++self.begun;
+    if (!self.jobs.empty()) start_watching(self);
+}
+
+void count_out(State& self) {
+    const std::lock_guard lock(self.mutex);
+    --self.threads;
+    self.ended.notify_all();
+}
+
 // No destructor on this frame when it attaches: it may never come back from that.
-void run(void* /*unused*/) {
+void run(void* turn) {
     State& self = state();
     PyThreadState* thread_state = PyThreadState_New(self.interpreter);
     for (;;) {
-        std::function<void()>* job = nullptr;
-        bool drop = false;
-        bool over = false;
-        {
-            std::unique_lock lock(self.mutex);
-            self.wake.wait(lock, [&self] { return !self.jobs.empty() || self.stopping || self.drop_due; });
-            if (self.jobs.empty() && !self.stopping) {
-                self.wake.wait_for(lock, kDropAfter, [&self] { return !self.jobs.empty() || self.stopping; });
-            }
-            if (!self.jobs.empty()) {
-                job = new std::function<void()>(std::move(self.jobs.front()));
-                self.jobs.pop_front();
-            }
-            drop = self.drop_due;
-            self.drop_due = false;
-            over = job == nullptr && self.stopping;
-        }
+        const Step step = next_step(self, reinterpret_cast<std::uintptr_t>(turn));
         PyEval_RestoreThread(thread_state);
-        if (drop) {
+        if (step.drop) {
             self.armed.store(false);
             drop_finished();
         }
-        if (job != nullptr) {
-            (*job)();
+        if (step.job != nullptr) {
+            if (step.job->may_block) begin_job(self);
+            step.job->work();
             if (PyErr_Occurred() != nullptr) PyErr_WriteUnraisable(nullptr);
-            delete job;
+            delete step.job;
         }
-        if (over) {
+        if (step.over) {
             drop_finished();
             PyThreadState_Clear(thread_state);
             PyThreadState_DeleteCurrent();
+            count_out(self);
             return;
         }
         PyEval_SaveThread();
     }
 }
 
+// True if it was time to take over. A thread that has nothing to watch ends.
+bool watch_jobs(State& self, std::uintptr_t* turn) {
+    std::unique_lock lock(self.mutex);
+    while (self.busy) {
+        const std::uint64_t begun = self.begun;
+        const auto moved = [&self, begun] { return self.begun != begun || !self.busy; };
+        if (self.watch_wake.wait_for(lock, kJobTime, moved) || self.jobs.empty()) continue;
+        self.watched = self.busy = false;
+        *turn = ++self.turn;
+        ++self.threads;
+        return true;
+    }
+    self.watched = false;
+    return false;
+}
+
+void watch(void* /*unused*/) {
+    std::uintptr_t turn = 0;
+    if (watch_jobs(state(), &turn)) run(reinterpret_cast<void*>(turn));
+}
+
+// The mutex is held.
+void start_watching(State& self) {
+    if (self.busy && !self.watched) self.watched = NativeThread::start_detached(watch, nullptr);
+}
+
 // The mutex is held.
 bool start(State& self) {
-    if (self.started) return true;
+    if (self.threads != 0) return true;
     if (self.stopped || self.interpreter == nullptr) return false;
-    self.started = self.thread.start(run, nullptr);
-    return self.started;
+    if (NativeThread::start_detached(run, reinterpret_cast<void*>(self.turn))) self.threads = 1;
+    return self.threads != 0;
 }
 
 }  // namespace
@@ -95,12 +161,13 @@ void prepare() {
     if (self.interpreter == nullptr) self.interpreter = PyInterpreterState_Get();
 }
 
-void post(std::function<void()> job) {
+void post(std::function<void()> job, bool may_block) {
     State& self = state();
     {
         const std::lock_guard lock(self.mutex);
         if (!start(self)) return;
-        self.jobs.push_back(std::move(job));
+        self.jobs.push_back(Job{std::move(job), may_block});
+        start_watching(self);
     }
     self.wake.notify_one();
 }
@@ -133,20 +200,26 @@ void drop_finished() {
 
 void stop() {
     State& self = state();
-    bool join = false;
+    PyThreadState* attached = nullptr;
     {
         const std::lock_guard lock(self.mutex);
         if (self.interpreter != PyInterpreterState_Get()) return;
-        join = self.started && !self.stopping;
         self.stopping = self.stopped = true;
+        start_watching(self);
     }
-    if (join) {
-        self.wake.notify_one();
-        PyThreadState* attached = PyEval_SaveThread();
-        self.thread.join();
-        PyEval_RestoreThread(attached);
+    self.wake.notify_all();
+    attached = PyEval_SaveThread();
+    {
+        std::unique_lock lock(self.mutex);
+        self.ended.wait(lock, [&self] { return self.threads == 0; });
     }
+    PyEval_RestoreThread(attached);
     drop_finished();
+}
+
+bool is_stopped() {
+    const std::lock_guard lock(state().mutex);
+    return state().stopped;
 }
 
 void after_fork_in_child() {

@@ -2,8 +2,9 @@
 // and conditions of futures that an isolated worker completed, what such a worker printed or logged, references that it
 // is done with.
 //
-// Started with the first job; ended by `stop`, attached, where the pools are drained. Jobs run in order, attached, no
-// lock held.
+// Started with the first job; ended by `stop`, attached, where the pools are drained. Jobs begin in order, attached, no
+// lock held. One that takes long (a callback that waits for another call) holds up none of those behind it: another
+// thread takes over, and the first ends with its job.
 #pragma once
 
 #include <functional>
@@ -14,8 +15,9 @@ namespace pyferris::python {
 
 namespace notifier {
 
-/// Has `job` run on the notifier's thread. Any thread, never blocks. Dropped once the notifier was stopped.
-void post(std::function<void()> job);
+/// Has `job` run on the notifier's thread. Any thread, never blocks. Dropped once the notifier was stopped. A job that
+/// does not own what it uses, or that nothing may overtake, passes `may_block` = false.
+void post(std::function<void()> job, bool may_block = true);
 /// A call that is over, and whose queue's reference is to be dropped: soon, by any attached thread or the notifier.
 /// Any thread, never blocks; the caller must not touch the future any more.
 void let_go(FutureObject* future);
@@ -26,6 +28,8 @@ void drop_finished();
 void prepare();
 /// Attached to the main interpreter: runs what was posted, ends the thread.
 void stop();
+/// True after `stop`: nothing is done any more. Any thread.
+bool is_stopped();
 /// In a forked child, attached: its thread is the parent's, and a new one starts with the next job.
 void after_fork_in_child();
 

@@ -216,9 +216,9 @@ std::shared_ptr<const Shipment> ship(PyObject* function) {
         PyErr_SetString(PyExc_TypeError, "a shipment's blob must be bytes");
         return nullptr;
     }
-    auto shipment =
-        intern(std::string(PyBytes_AS_STRING(blob.get()), static_cast<std::size_t>(PyBytes_GET_SIZE(blob.get()))),
-               name_of(function), scope.take());
+    std::string bytes;
+    if (!copy_bytes(blob.get(), &bytes)) return nullptr;
+    auto shipment = intern(std::move(bytes), name_of(function), scope.take());
     if (PyList_CheckExact(checks.get())) remember(function, shipment, checks.get());
     return shipment;
 }

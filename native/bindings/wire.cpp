@@ -3,6 +3,7 @@
 #include <marshal.h>
 
 #include <cstring>
+#include <new>
 
 #include "shared_state.hpp"
 #include "wire_scalars.hpp"
@@ -82,6 +83,14 @@ bool is_flat(PyObject* object) {
 
 bool is_array(PyObject* object) { return std::strcmp(Py_TYPE(object)->tp_name, "array.array") == 0; }
 
+// An array's elements by its own letter: the buffer of one of characters has another.
+bool read_typecode(PyObject* array, std::string* format) {
+    const PyRef code = PyRef::steal(PyObject_GetAttrString(array, "typecode"));
+    const char* letter = code ? PyUnicode_AsUTF8(code.get()) : nullptr;
+    if (letter != nullptr) *format = letter;
+    return letter != nullptr;
+}
+
 // Takes the memory of a large block out of `object`. 1: taken; 0: it is none; -1: error set.
 int take_block(PyObject* object, std::uint32_t position, std::vector<WireBlock>* blocks) {
     WireBlock block{};
@@ -99,14 +108,20 @@ int take_block(PyObject* object, std::uint32_t position, std::vector<WireBlock>*
     if (PyBytes_CheckExact(object) && PyBytes_GET_SIZE(object) < kLargeBlock) return 0;
     Py_buffer view;
     if (PyObject_GetBuffer(object, &view, PyBUF_FULL_RO) != 0) return -1;
+    block.memory.reset(new (std::nothrow) char[static_cast<std::size_t>(view.len)]);
+    if (block.memory == nullptr) {
+        PyBuffer_Release(&view);
+        PyErr_NoMemory();
+        return -1;
+    }
     block.position = position;
     if (view.format != nullptr) block.format = view.format;
     if (view.shape != nullptr) block.shape.assign(view.shape, view.shape + view.ndim);
     block.size = static_cast<std::size_t>(view.len);
-    block.memory = std::make_unique_for_overwrite<char[]>(block.size);
     const int copied = PyBuffer_ToContiguous(block.memory.get(), &view, view.len, 'C');
     PyBuffer_Release(&view);
     if (copied != 0) return -1;
+    if (block.kind == WireBlock::Kind::array && !read_typecode(object, &block.format)) return -1;
     blocks->push_back(std::move(block));
     return 1;
 }
@@ -192,11 +207,16 @@ PyObject* decode_rest(const char* data, std::size_t size, const WireCodec& codec
 bool is_plain(PyObject* object) { return is_tree(object, 0); }
 
 PyObject* marshal_plain(PyObject* object) {
-    return PyMarshal_WriteObjectToString(object, is_flat(object) ? kFlatVersion : kTreeVersion);
+    PyObject* bytes = PyMarshal_WriteObjectToString(object, is_flat(object) ? kFlatVersion : kTreeVersion);
+    // A string that could not be copied is "unmarshallable" to it; nothing plain is.
+    if (bytes == nullptr && PyErr_ExceptionMatches(PyExc_ValueError) != 0) PyErr_NoMemory();
+    return bytes;
 }
 
+namespace {
+
 // A tuple's large elements go beside it: 'B', and the tuple with None in their places. One block alone is 'b'.
-bool encode(PyObject* object, const WireCodec& codec, const WireSubject& subject, Message* message) {
+bool encode_all(PyObject* object, const WireCodec& codec, const WireSubject& subject, Message* message) {
     const int alone = take_block(object, 0, &message->blocks);
     if (alone != 0) {
         message->data = "b";
@@ -217,6 +237,28 @@ bool encode(PyObject* object, const WireCodec& codec, const WireSubject& subject
     }
     message->data = "B";
     return encode_rest(rest.get(), codec, subject, message);
+}
+
+}  // namespace
+
+bool encode(PyObject* object, const WireCodec& codec, const WireSubject& subject, Message* message) {
+    try {
+        return encode_all(object, codec, subject, message);
+    } catch (const std::bad_alloc&) {
+        message->clear();
+        PyErr_NoMemory();
+        return false;
+    }
+}
+
+bool copy_bytes(PyObject* bytes, std::string* text) {
+    try {
+        text->assign(PyBytes_AS_STRING(bytes), static_cast<std::size_t>(PyBytes_GET_SIZE(bytes)));
+        return true;
+    } catch (const std::bad_alloc&) {
+        PyErr_NoMemory();
+        return false;
+    }
 }
 
 PyObject* decode(const Message& message, const WireCodec& codec) {

@@ -61,6 +61,8 @@ PyObject* marshal_plain(PyObject* object);
 
 /// Encodes. False with an error set: a TypeError that names the object and the subject. Attached.
 bool encode(PyObject* object, const WireCodec& codec, const WireSubject& subject, Message* message);
+/// Copies a `bytes` object. False with MemoryError set. Attached.
+bool copy_bytes(PyObject* bytes, std::string* text);
 /// Decodes: a new reference, null with an error set. Attached.
 PyObject* decode(const Message& message, const WireCodec& codec);
 

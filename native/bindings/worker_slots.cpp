@@ -2,11 +2,13 @@
 
 #include <chrono>
 #include <cstring>
+#include <new>
 #include <thread>
 
 #include "interpreter_worker.hpp"
 #include "notifier.hpp"
 #include "py_compat.hpp"
+#include "pyferris/clock.hpp"
 #include "pyferris/fork_guard.hpp"
 #include "pyferris/native_thread.hpp"
 
@@ -147,16 +149,21 @@ bool end_isolation(const std::vector<std::shared_ptr<PoolShared>>& pools) {
     }
     PyEval_RestoreThread(self);
     notifier::stop();
-    if (stuck) return false;
-    Interpreter::end_all();
-    return true;
+    return !stuck && Interpreter::end_all();
 }
 
 namespace {
 
+constexpr std::uint64_t kSoonNs = 2'000'000'000;  // within which a fork comes that may be made
+
+std::atomic<std::uint64_t> fork_until{0};  // when the fork that is near is given up; 0: there is none
+
+void expect_fork(std::uint64_t within_ns) { fork_until.store(now_ns() + within_ns); }
+
 // Waits until no isolated call runs. False with a RuntimeError set when the time is over.
 bool may_fork() {
     const auto until = std::chrono::steady_clock::now() + kForkWait;
+    expect_fork(std::chrono::nanoseconds(kForkWait).count() + kSoonNs);
     std::size_t busy = 0;
     PyThreadState* self = PyEval_SaveThread();
     for (const SlotPtr& slot : all_slots()) {
@@ -166,9 +173,16 @@ bool may_fork() {
             ++busy;
         }
     }
+    Interpreter::end_deserted();
+    while (busy == 0 && Interpreter::count_retired() != 0 && std::chrono::steady_clock::now() < until) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        Interpreter::end_deserted();
+    }
     PyEval_RestoreThread(self);
     const std::size_t retired = Interpreter::count_retired();
+    expect_fork(kSoonNs);
     if (busy == 0 && retired == 0) return true;
+    fork_until.store(0);
     if (busy != 0) {
         PyErr_Format(
             PyExc_RuntimeError,
@@ -185,9 +199,23 @@ bool may_fork() {
     return false;
 }
 
+// True where subprocess.Popen, in whose frame this is called, is about to fork as os.fork does.
+bool has_preexec() {
+    PyObject* locals = PyEval_GetLocals();
+    if (locals == nullptr) {
+        PyErr_Clear();
+        return false;
+    }
+    const PyRef function = PyRef::steal(PyMapping_GetItemString(locals, "preexec_fn"));
+    if (!function) PyErr_Clear();
+    return function && function.get() != Py_None;
+}
+
 int on_audit(const char* event, PyObject* /*args*/, void* /*unused*/) {
-    if (std::strcmp(event, "os.fork") != 0 && std::strcmp(event, "os.forkpty") != 0) return 0;
+    const bool spawns = std::strcmp(event, "subprocess.Popen") == 0;
+    if (!spawns && std::strcmp(event, "os.fork") != 0 && std::strcmp(event, "os.forkpty") != 0) return 0;
     if (PyInterpreterState_Get() != PyInterpreterState_Main()) return 0;
+    if (spawns && !has_preexec()) return 0;
     return may_fork() ? 0 : -1;
 }
 
@@ -200,7 +228,17 @@ bool guard_forks() {
     return PySys_AddAuditHook(on_audit, nullptr) == 0;
 }
 
+bool fork_is_near() noexcept {
+    const std::uint64_t until = fork_until.load(std::memory_order_relaxed);
+    return until != 0 && now_ns() < until;
+}
+
+void wait_for_fork() noexcept {
+    while (fork_is_near()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+}
+
 void before_fork_isolated() {
+    expect_fork(std::chrono::nanoseconds(kForkWait).count());
     Slots& known = slots();
     known.held = all_slots();
     PyThreadState* self = PyEval_SaveThread();
@@ -235,14 +273,21 @@ void after_fork_in_parent_isolated() {
         slot->attached.unlock();
     }
     known.held.clear();
+    fork_until.store(0);
 }
 
 void after_fork_in_child_isolated() {
+    fork_until.store(0);
     notifier::after_fork_in_child();
     Interpreter::forget_after_fork();
     Slots& known = slots();
     known.held.clear();
     known.all.clear();
+    for (const auto& pool : all_pools()) {
+        if (pool->isolated == nullptr) continue;
+        new (&pool->isolated->mutex) std::mutex();  // a worker of the parent may have held it
+        pool->isolated->slots.clear();
+    }
 }
 
 }  // namespace pyferris::python

@@ -61,6 +61,11 @@ bool end_isolation(const std::vector<std::shared_ptr<PoolShared>>& pools);
 
 /// Has every fork wait until no isolated call runs, and fail when that takes too long. Once; false with an error set.
 bool guard_forks();
+/// True while a fork waits for calls to end, or is being made: a worker must not begin another, nor make an
+/// interpreter.
+bool fork_is_near() noexcept;
+/// Returns when no fork is near. A worker's thread, detached, which holds nothing.
+void wait_for_fork() noexcept;
 /// Ends the interpreters of idle workers and the parked ones.
 void before_fork_isolated();
 void after_fork_in_parent_isolated();

@@ -5,50 +5,11 @@ from __future__ import annotations
 import sys
 
 import pytest
-from own_process import run as run_program
+from isolated_process import run
 
 pytestmark = pytest.mark.skipif(
     sys.version_info < (3, 12), reason="interpreters with a GIL of their own need Python 3.12"
 )
-
-START = """
-from pyferris.errors import BrokenPool
-from pyferris.safe_thread import *
-
-def isolated(workers=1, **options):
-    return SafeThreadPool(workers, isolation="interpreter", **options)
-
-def add(one, other=0):
-    return one + other
-
-def outcome(future):
-    try:
-        return future.result(50)
-    except BaseException as error:
-        return type(error).__name__
-
-def forever(queue):
-    queue.push(1)
-    while True:
-        pass
-
-def blocked(queue):  # in C code that nothing interrupts, without the GIL
-    import _thread
-    lock = _thread.allocate_lock()
-    lock.acquire()
-    queue.push(1)
-    lock.acquire()
-
-def hogging(queue):  # in C code that nothing interrupts, with the GIL
-    queue.push(1)
-    sum(range(10**13))
-
-queue = SafeQueue()
-"""
-
-
-def run(program: str, **options) -> str:
-    return run_program("\n" + START + program, **options)
 
 
 def test_a_call_that_exits_ends_alone() -> None:
@@ -79,7 +40,8 @@ def nested():
         inner = [inner]
     return inner
 def in_c(what):
-    return {"repr": repr, "eq": lambda each: each == each, "sort": lambda each: sorted([each, each], key=deeper)}[what](Deep())
+    functions = {"repr": repr, "eq": lambda each: each == each, "sort": lambda _: sorted([1, 2], key=deeper)}
+    return functions[what](Deep())
 with isolated() as pool:
     for function, *args in [(deeper, 1), (in_c, "repr"), (in_c, "eq"), (in_c, "sort"), (Deep,), (nested,)]:
         print(outcome(pool.submit(function, *args)))

@@ -46,6 +46,8 @@ class WorkerDriver {
     virtual void run(Task& task) = 0;
     /// Between two tasks of one attachment: deliver what the first has finished.
     virtual void between() = 0;
+    /// True where it must detach before the next task, though there is one. Asked after each, attached.
+    virtual bool must_detach() { return false; }
     /// Detaches and delivers.
     virtual void detach() = 0;
     /// After the last task, detached.

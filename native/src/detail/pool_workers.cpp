@@ -128,6 +128,7 @@ void ThreadPool::work(Worker& self) {
         }
         do {
             driver.run(*task);
+            if (driver.must_detach()) break;
             task = try_next(self);
             if (task != nullptr) driver.between();
         } while (task != nullptr);
