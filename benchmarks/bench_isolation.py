@@ -1,6 +1,7 @@
 """Compare isolated workers with serial code and the standard library's executors; print tables, add to RESULTS.md.
 
-Each figure is the median of interleaved runs; each run verifies the results it times.
+Each figure is the median of interleaved runs; each run verifies the results it times. With arguments (`cold`, `calls`,
+`maps`, `loop`, `web`) only these parts run, and nothing is written.
 """
 
 from __future__ import annotations
@@ -150,12 +151,13 @@ def calls() -> None:
     ):
         items = [calls_of(seconds)] * count
         ways = by_pools(way, spin, items)
-        compare(name, target, lambda items=items: [spin(item) for item in items], ways)  # type: ignore[misc]
+        runs = RUNS if count <= 2_000 else 3
+        compare(name, target, lambda items=items: [spin(item) for item in items], ways, runs=runs)  # type: ignore[misc]
     items = list(range(20_000))
-    compare("20,000 no-op calls, submit", "10x", lambda: items, by_pools(submitted, identity, items), pool_of_processes)
+    ways = by_pools(submitted, identity, items)
+    compare("20,000 no-op calls, submit", "10x", lambda: items, ways, "ProcessPoolExecutor", 3)
 
 
-pool_of_processes = "ProcessPoolExecutor"
 THRESHOLD = 3
 
 
@@ -182,11 +184,10 @@ def maps() -> None:
 
     def row(name: str, target: str, function: Callable[[Any], Any], items: Any, against: str = "serial") -> None:
         make = items if callable(items) else lambda: items
-        others = {each: functools.partial(mapped, pools[each], function) for each in ("ThreadPoolExecutor",)}
-        ways: dict[str, Callable[[], object]] = {
-            each: lambda way=way: way(list(make()))
-            for each, way in others.items()  # type: ignore[misc]
-        }
+        threads = pools["ThreadPoolExecutor"]
+        ways: dict[str, Callable[[], object]] = {}
+        if function is not identity:  # which takes it seconds
+            ways["ThreadPoolExecutor"] = lambda: mapped(threads, function, list(make()))
         ways[OURS] = lambda: safe_parallel_map(function, make())
         compare(f"safe_parallel_map: {name}", target, lambda: [function(item) for item in make()], ways, against)
 
@@ -307,22 +308,23 @@ def table() -> list[str]:
 def write(late: list[str], web: list[str], space: str) -> None:
     isolated = "interpreters" if HAS_INTERPRETERS else "processes"
     noop = next(row for row in rows if "no-op" in row.work)
+    noop_rate = f"No-op calls: {20_000 / noop.seconds[OURS]:,.0f} a second (500,000 to reach on interpreters)."
     lines = [
         circumstances(("cloudpickle", "loky", "pyferris")),
-        f"{WORKERS} workers; milliseconds, medians of {RUNS} interleaved runs. `{OURS}`: {isolated}, by "
-        '`isolation="isolated"`, and `safe_parallel_map` as it comes; the ratio is the time of serial code, or of what is '
-        f"named, over it. The standard library's maps over many items have a chunksize of up to {CHUNK}.",
+        f"{WORKERS} workers; milliseconds, medians of interleaved runs; the ratio is the time of serial code,",
+        f"or of what is named, over ours; `{OURS}`: {isolated}, isolation='isolated', and `safe_parallel_map` as is.",
+        f"The standard library's maps over many items have a chunksize of up to {CHUNK}.",
         "",
         *table(),
         "",
-        f"No-op calls: {20_000 / noop.seconds[OURS]:,.0f} a second (500,000 to reach on interpreters). {space}".strip(),
+        f"{noop_rate} {space}".strip(),
         "",
         "An event loop's lateness (a sleep of 1 ms) while two workers compute; p99 below 5 ms to reach:",
         "",
         *late,
         "",
-        "The light endpoint of `examples/web_app.py` (uvicorn, one connection) while one call of the heavy one at a time "
-        "computes; 3x to reach:",
+        "The light endpoint of `examples/web_app.py` (uvicorn, one connection) while one call of the heavy one at a",
+        "time computes; 3x to reach:",
         "",
         *web,
     ]
@@ -330,15 +332,24 @@ def write(late: list[str], web: list[str], space: str) -> None:
 
 
 def main() -> None:
-    cold_starts()
-    space = memory()
-    print(space)
-    with open_pools():
-        calls()
-        maps()
-        late = loop_rows()
-    web = web_rows()
-    write(late, web, space)
+    parts = sys.argv[1:] or ["cold", "calls", "maps", "loop", "web"]
+    space, late, web = "", [""], [""]
+    if "cold" in parts:
+        cold_starts()
+        space = memory()
+        print(space)
+    if {"calls", "maps", "loop"} & set(parts):
+        with open_pools():
+            if "calls" in parts:
+                calls()
+            if "maps" in parts:
+                maps()
+            if "loop" in parts:
+                late = loop_rows()
+    if "web" in parts:
+        web = web_rows()
+    if len(sys.argv) == 1:
+        write(late, web, space)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import importlib
 import json
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any
 
@@ -57,7 +58,7 @@ def boot(kind: str) -> dict[str, float]:
     return {"cold": first, "parked": ready(kind)}
 
 
-def memory(module: str | None, count: int = 8) -> dict[str, float]:
+def memory(module: str | None = None, count: int = 8) -> dict[str, float]:
     """Bytes that each further interpreter takes."""
 
     def work(seconds: float) -> None:
@@ -95,11 +96,8 @@ def seed(kind: str) -> dict[str, float]:
 
 def main() -> None:
     what, *rest = sys.argv[1:]
-    if what == "memory":
-        found = memory(*rest or [None])
-    else:
-        found = {"boot": boot, "seed": seed}[what](rest[0])
-    print(json.dumps(found))
+    commands: dict[str, Callable[..., dict[str, float]]] = {"boot": boot, "memory": memory, "seed": seed}
+    print(json.dumps(commands[what](*rest)))
 
 
 if __name__ == "__main__":

@@ -230,7 +230,8 @@ def pending_bytes(count: int = 300_000) -> float:
 def write(memory: float) -> None:
     lines = [
         circumstances(("anyio", "uvloop", "pyferris")),
-        f"{WORKERS} workers; medians of {RUNS} interleaved runs in one process; the ratio is the peer's time over ours.",
+        f"{WORKERS} workers; medians of {RUNS} interleaved runs in one process; the ratio is the peer's time",
+        "over ours.",
         "",
         "| work | peer | peer, ms | pyferris, ms | ratio | to reach |",
         "|---|---|---|---|---|---|",

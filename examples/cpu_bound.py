@@ -1,7 +1,7 @@
 """Pure Python that computes, in one thread, in threads, and isolated: each worker with an interpreter lock of its own.
 
-First ten short calls in a pool that is made for them, then the tokens and the syntax trees of the standard library's own
-files. Every answer is checked against the serial one.
+First ten short calls in a pool that is made for them, then the tokens and the syntax trees of the standard library's
+own files. Every answer is checked against the serial one.
 """
 
 from __future__ import annotations

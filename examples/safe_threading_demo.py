@@ -1,7 +1,8 @@
 """Every feature of pyferris on real data: the source files of this Python's own standard library.
 
-Each part counts lines and tokens and checks what it found against a plain serial computation. The table at its end says
-how long the same took in one thread, with the standard library, and here; its first row is CPU-bound Python in parallel.
+Each part counts lines and tokens and checks what it found against a plain serial computation. The table at its end
+says how long the same took in one thread, with the standard library, and here; its first row is CPU-bound Python in
+parallel.
 """
 
 from __future__ import annotations
