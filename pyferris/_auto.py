@@ -110,8 +110,11 @@ class Driver:
         finally:
             if self._runner is None:
                 mapped._run_by(None)
-            with contextlib.suppress(concurrent.futures.InvalidStateError):
-                self._decided.set_result(None)
+            self._release()
+
+    def _release(self) -> None:
+        with contextlib.suppress(concurrent.futures.InvalidStateError):
+            self._decided.set_result(None)
 
     def _hold(self, items: list[Any]) -> tuple[list[Any], dict[int, None] | None, int]:
         """Runs items once it is decided how."""
@@ -265,6 +268,7 @@ class Driver:
         mapped._widen(2 * workers)  # while one of them is on its way, another runs
         self.mode, self.reason = "interpreter", f"the function is pure and computes: {workers} isolated workers"
         self.workers = workers
+        self._release()
         then, before = time.perf_counter(), mapped._finished
         if self.over(limits.trial):
             return True

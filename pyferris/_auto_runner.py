@@ -49,7 +49,7 @@ def choose_probe(mapped: MapResult[Any], items: list[Any], left: float, slower: 
             why = "items have failed"
             continue
         if is_plain(item) and is_plain(result):
-            return Probe(item, _auto_worker.fingerprint(result), int(took * slower))
+            return Probe(item, _auto_worker.fingerprint(result), max(1, int(took * slower)) if slower else 0)
         what, thing = ("items", item) if not is_plain(item) else ("results", result)
         why = f"{what} are no plain data of which copies cannot be told from them: {type(thing).__qualname__}"
     raise Unusable(why)
