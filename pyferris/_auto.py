@@ -22,6 +22,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from . import _native, _purity
+from ._auto_caller import Beginning
+from ._auto_runner import IsolatedRunner, Probe, Unusable, boot, choose_probe, why_useless
 from ._cores import usable_cores
 from .future import SafeFuture
 from .isolation import HAS_INTERPRETERS
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from ._auto_runner import IsolatedRunner
     from .map_result import MapResult
     from .thread_pool import SafeThreadPool
 
@@ -47,7 +48,7 @@ class Limits:
     between_looks: float = 0.003  # then half as long again each time
     longest_wait: float = 0.05
     looks: int = 3  # samples a look
-    sample: float = 0.0003
+    sample: float = 0.001
     held: float = 0.4  # of the switch interval: who waits longer for the interpreter finds it held
     busy: float = 0.35  # of the time that workers compute, where the work is not waiting
     worth_warm: float = 0.02  # of work that is left, where interpreters are parked
@@ -64,6 +65,9 @@ class Limits:
 LIMITS = Limits()
 
 
+_SCALES = "the interpreter is free while items run: threads scale"
+
+
 class Driver:
     """Steers one map. All methods but ``run``'s runners are called by one thread, the one that waits for it."""
 
@@ -78,7 +82,10 @@ class Driver:
         self._pool = pool
         self._fail_fast = fail_fast
         self._began = time.perf_counter()
-        self._isolated: SafeThreadPool | None = None
+        self._ready: list[SafeFuture[str | None]] = []
+        self._purity: str | None = ""  # not asked yet
+        self.broken = False
+        self.isolated: SafeThreadPool | None = None
         self._runner: IsolatedRunner | None = None
         self.workers = 0
         """Isolated ones, where they did the work."""
@@ -110,8 +117,11 @@ class Driver:
         finally:
             if self._runner is None:
                 mapped._run_by(None)
-            with contextlib.suppress(concurrent.futures.InvalidStateError):
-                self._decided.set_result(None)
+            self._release()
+
+    def _release(self) -> None:
+        with contextlib.suppress(concurrent.futures.InvalidStateError):
+            self._decided.set_result(None)
 
     def _hold(self, items: list[Any]) -> tuple[list[Any], dict[int, None] | None, int]:
         """Runs items once it is decided how."""
@@ -140,13 +150,34 @@ class Driver:
 
     def close(self, wait: bool) -> None:
         """After the map: let go of the isolated workers."""
-        runner, pool = self._runner, self._isolated
+        runner, pool = self._runner, self.isolated
         if runner is not None and runner.given_up is not None:
             self.mode, self.reason = "threads", runner.given_up
         if pool is not None:
             if not wait:
                 pool._abort()
             pool.shutdown(wait=wait)
+
+    def begin(self, return_exceptions: bool) -> Beginning | None:
+        """What the caller runs by itself; None if it would be told from another thread's work."""
+        if self._impure() is not None:
+            return None
+        self.mode, self.reason = "inline", "the work was over before more workers were worth it"
+        return Beginning(self, self._function, self._items, return_exceptions)
+
+    def _impure(self) -> str | None:
+        if self._purity == "":
+            self._purity = _purity.why_impure(self._function)
+        return self._purity
+
+    def go_on(self, mapped: MapResult[Any], done: int, scales: bool) -> None:
+        """``mapped`` is what is left after so many items that the caller has run."""
+        self._mapped = mapped
+        if scales:
+            self.mode, self.reason = "threads", _SCALES
+            mapped._widen(self._pool._max_workers)
+        else:
+            self._hand_over(done / (time.perf_counter() - self._began))
 
     def _stay(self, reason: str) -> None:
         self.mode, self.reason = "threads", reason
@@ -166,9 +197,9 @@ class Driver:
             busy = (self._cpu() - cpu) / (time.perf_counter() - then)
             pause = min(pause * 1.5, limits.longest_wait)
             if why_not == "" and self._mapped._finished:
-                why_not = self._why_not()
+                why_not = self.impossible((time.perf_counter() - self._began) / self._mapped._finished)
             if why_not is None and held:
-                if self._left() < self._worth():
+                if self._left() < self.worth():
                     continue
                 if self._isolate():
                     return
@@ -179,7 +210,7 @@ class Driver:
                 return
             if not held:
                 lanes = most
-                self.reason = "the interpreter is free while items run: threads scale"
+                self.reason = _SCALES
             elif why_not is not None and busy < limits.busy:  # held by others: the items wait for something
                 lanes = min(most, lanes * 2)
             else:
@@ -190,8 +221,16 @@ class Driver:
 
     def _is_held(self) -> bool:
         """Whether somebody computes and keeps the interpreter."""
+        promise = self._mapped._promise(True)
+        if promise is None:
+            return True
+        delays = [_native.gil_delay(self.limits.sample, promise) for _ in range(self.limits.looks)]
+        self._mapped._forget(promise)
+        return self.is_long(delays)
+
+    def is_long(self, delays: list[float]) -> bool:
+        """Whether others wait that long because somebody computes and keeps the interpreter."""
         longest = self.limits.held * sys.getswitchinterval()
-        delays = [_native.gil_delay(self.limits.sample) for _ in range(self.limits.looks)]
         return sum(delay > longest for delay in delays) * 2 > len(delays)
 
     def _cpu(self) -> float:
@@ -211,7 +250,7 @@ class Driver:
             return 0.0
         return (len(self._items) - finished) * (time.perf_counter() - self._began) / finished
 
-    def _worth(self) -> float:
+    def worth(self) -> float:
         parked, _ = _native.interpreter_counts()
         if not HAS_INTERPRETERS:
             return self.limits.worth_process
@@ -222,56 +261,67 @@ class Driver:
     def _workers(self) -> int:
         return min(self._pool._max_workers, usable_cores(), len(self._items))
 
-    def _why_not(self) -> str | None:
-        """Why the map cannot be isolated; None if it can."""
+    def impossible(self, cost: float) -> str | None:
+        """Why the map cannot be isolated, where an item takes ``cost`` seconds; None if it can."""
         if not HAS_INTERPRETERS:
             return "this Python has no interpreters with a lock of their own"
         if self._workers() < 2:
             return "there is one worker only, or one core"
         if not _native.in_main_interpreter():
             return "only the main interpreter makes others"
-        reason = _purity.why_impure(self._function)
+        reason = self._impure()
         if reason is not None:
             return f"threads do not scale, and {reason}"
-        finished = self._mapped._finished
-        if (time.perf_counter() - self._began) / finished < self.limits.least_item:
+        if cost < self.limits.least_item:
             return "an item takes less than its way to another interpreter would"
         return None
 
     def _isolate(self) -> bool:
         """Have isolated workers go on. False, with the reason, if they do not do the same as the caller, as fast."""
-        from . import _auto_runner
-
-        mapped, limits = self._mapped, self.limits
+        mapped = self._mapped
         try:
-            probe = _auto_runner.choose_probe(mapped, self._items, self._left(), limits.slower)
-        except _auto_runner.Unusable as reason:
+            self.boot(choose_probe(mapped._samples(), mapped._result, self._items, self._left(), self.limits.slower))
+        except Unusable as reason:
             self.reason = str(reason)
             return False
-        workers = self._workers()
-        pool, ready = _auto_runner.boot(self._function, workers, probe)
-        self._isolated = pool
-        while not all(each.done() for each in ready):
+        while not self.is_ready():
+            if self.broken:
+                return False
             if self.over(0.002):
                 return True
-        for each in ready:
-            error = each.exception()
-            if error is not None:
-                self._stay(_auto_runner.why_broken(error))
-                return False
-        runner = self._runner = _auto_runner.IsolatedRunner(pool, mapped, self._function, self._fail_fast)
-        rate = mapped._finished / (time.perf_counter() - self._began)
+        self._hand_over(mapped._finished / (time.perf_counter() - self._began))
+        return True
+
+    def boot(self, probe: Probe) -> None:
+        """Begin to have isolated workers."""
+        self.isolated, self._ready = boot(self._function, self._workers(), probe)
+
+    def is_ready(self, wait: bool = False) -> bool:
+        """Whether the isolated workers have repeated the item, and well. Once they have not, ``broken``."""
+        if self.broken or not (wait or all(each.done() for each in self._ready)):
+            return False
+        why = why_useless(self._ready)
+        if why is not None:
+            self.broken, self.reason = True, why
+        return why is None
+
+    def _hand_over(self, rate: float) -> None:
+        """Have isolated workers run the items; one worker did ``rate`` a second."""
+        assert self.isolated is not None
+        mapped, workers = self._mapped, self._workers()
+        runner = self._runner = IsolatedRunner(self.isolated, mapped, self._function, self._fail_fast)
         mapped._run_by(runner)
         mapped._widen(2 * workers)  # while one of them is on its way, another runs
         self.mode, self.reason = "interpreters", f"the function is pure and computes: {workers} isolated workers"
         self.workers = workers
+        self._release()
         then, before = time.perf_counter(), mapped._finished
-        if self.over(limits.trial):
-            return True
-        faster = (mapped._finished - before) / (time.perf_counter() - then) / rate if rate else 0.0
-        if mapped._finished > before + 4 * workers and faster < limits.gain:
+        while mapped._finished <= before + 4 * workers:
+            if self.over(self.limits.trial):
+                return
+        faster = (mapped._finished - before) / (time.perf_counter() - then) / rate
+        if faster < self.limits.gain:
             runner.give_up(f"isolated workers were {faster:.2f} times as fast as one thread")
-        return True
 
 
 class Aside:

@@ -13,12 +13,12 @@ from .errors import CallCancelled
 from .thread_pool import SafeThreadPool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from .future import SafeFuture
     from .map_result import MapResult
 
-__all__ = ["IsolatedRunner", "Probe", "Unusable", "boot", "choose_probe", "why_broken"]
+__all__ = ["IsolatedRunner", "Probe", "Unusable", "boot", "choose_probe", "why_useless"]
 
 
 class Unusable(Exception):
@@ -34,9 +34,11 @@ class Probe(NamedTuple):
     """What a worker may take for it; 0 for any time."""
 
 
-def choose_probe(mapped: MapResult[Any], items: list[Any], left: float, slower: float) -> Probe:
-    """The longest of the items timed so far that takes little of what is ``left``, seconds."""
-    samples = sorted((took, index) for index, took in mapped._samples())
+def choose_probe(
+    samples: list[tuple[int, int]], result_of: Callable[[int], Any], items: Sequence[Any], left: float, slower: float
+) -> Probe:
+    """The longest of the items timed so far, (index, nanoseconds), that takes little of what is ``left``, seconds."""
+    samples = sorted((took, index) for index, took in samples)
     if not samples:
         raise Unusable("no item was timed")
     fitting = [each for each in samples if each[0] < left * 1e9 / 20] or samples[:1]
@@ -44,18 +46,20 @@ def choose_probe(mapped: MapResult[Any], items: list[Any], left: float, slower: 
     for took, index in reversed(fitting):
         item = items[index]
         try:
-            result = mapped._result(index)
+            result = result_of(index)
         except Exception:
             why = "items have failed"
             continue
         if is_plain(item) and is_plain(result):
-            return Probe(item, _auto_worker.fingerprint(result), int(took * slower))
+            return Probe(item, _auto_worker.fingerprint(result), max(1, int(took * slower)) if slower else 0)
         what, thing = ("items", item) if not is_plain(item) else ("results", result)
         why = f"{what} are no plain data of which copies cannot be told from them: {type(thing).__qualname__}"
     raise Unusable(why)
 
 
-def boot(function: Callable[[Any], Any], workers: int, probe: Probe) -> tuple[SafeThreadPool, list[SafeFuture[Any]]]:
+def boot(
+    function: Callable[[Any], Any], workers: int, probe: Probe
+) -> tuple[SafeThreadPool, list[SafeFuture[str | None]]]:
     """A pool whose workers have repeated the probe, once the futures are done."""
     pool = SafeThreadPool(
         workers,
@@ -65,20 +69,22 @@ def boot(function: Callable[[Any], Any], workers: int, probe: Probe) -> tuple[Sa
         isolation="interpreter",
     )
     try:
-        return pool, [pool.submit(abs, 0) for _ in range(workers)]
+        return pool, [pool.submit(_auto_worker.verdict) for _ in range(workers)]
     except BaseException:
         pool._abort()
         pool.shutdown(wait=False)
         raise
 
 
-def why_broken(error: BaseException) -> str:
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, _auto_worker.Unlike):
-            return str(cause)
-        cause = cause.__cause__
-    return f"isolated workers could not be had: {error!r}"
+def why_useless(ready: list[SafeFuture[str | None]]) -> str | None:
+    """What the first worker says that is of no use. All are done."""
+    found: list[str] = []
+    for each in ready:
+        error = each.exception()
+        said = each.result() if error is None else f"isolated workers could not be had: {error!r}"
+        if said is not None:
+            found.append(said)
+    return found[0] if found else None
 
 
 class IsolatedRunner:

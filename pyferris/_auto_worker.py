@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-__all__ = ["Unlike", "call_checked", "fingerprint", "verify"]
+__all__ = ["Unlike", "call_checked", "fingerprint", "verdict", "verify"]
+
+_verdict: str | None = "it has not been tried"
 
 _ATOMS = frozenset({int, float, complex, str, bytes, bool, type(None)})
 _MUTABLE = frozenset({list, dict, set})
@@ -31,8 +33,23 @@ def fingerprint(value: Any) -> bytes:
 
 
 def verify(blob: bytes, item: Any, expected: bytes, most_ns: int) -> None:
-    """In each worker before its first run: repeat an item that the caller has done."""
-    function = load_function(blob)
+    """In each worker before its first run: repeat an item that the caller has done, for ``verdict``."""
+    global _verdict
+    try:
+        _verdict = None
+        _repeat(load_function(blob), item, expected, most_ns)
+    except Unlike as error:
+        _verdict = str(error)
+    except Exception as error:
+        _verdict = f"an isolated worker failed: {error!r}"
+
+
+def verdict() -> str | None:
+    """Why this worker is of no use; None if it is."""
+    return _verdict
+
+
+def _repeat(function: Callable[[Any], Any], item: Any, expected: bytes, most_ns: int) -> None:
     before = fingerprint(item)
     fastest = 0
     for _ in range(_TRIES):
@@ -58,6 +75,8 @@ def call_checked(
 
     So is one that fails, or whose call changes it, or gives back a part of it, or something that no copy equals.
     """
+    if _verdict is not None:
+        raise Unlike(_verdict)
     results: list[Any] = []
     failures: dict[int, None] = {}
     began = time.perf_counter_ns()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from . import _native, _runtime
 from ._auto import Aside, Driver
+from ._auto_caller import number_from
 from .isolation import MapIsolation, resolve_isolation
 from .map_result import MapResult
 from .thread_pool import SafeThreadPool
@@ -76,6 +77,8 @@ class _ParallelMap:
             self.mode, what = _MODES[kind]
             self.reason = f"isolation is {isolation or 'none'!r}: {what}"
         self.driver: Driver | None = None
+        self.chunks = 0  # that the caller ran by itself
+        self.rest: MapResult[Any] | None = None  # what it left to others
         self.began = time.perf_counter()
         self.pool = SafeThreadPool(max_workers, "safe_parallel_map", isolation=kind)
 
@@ -88,28 +91,68 @@ class _ParallelMap:
         progress: bool,
         return_exceptions: bool,
     ) -> MapResult[R]:
-        exactly = 1 if chunksize is None else chunksize
         if self.auto:
             data = list(data)
             self.driver = Driver(func, data, self.pool, not return_exceptions)
+        return self._start(func, data, chunksize, timeout, progress, return_exceptions)
+
+    def _start(
+        self,
+        func: Callable[[Any], R],
+        data: Iterable[Any],
+        chunksize: int | None,
+        timeout: float | None,
+        progress: bool,
+        return_exceptions: bool,
+    ) -> MapResult[R]:
+        exactly = 1 if chunksize is None else chunksize
         lanes = 0 if self.driver is None else self.driver.lanes
         return self.pool._start_map(
             self.name, func, (data,), timeout, exactly, None, progress, return_exceptions, fail_fast=True, lanes=lanes
         )
+
+    def begin(
+        self,
+        func: Callable[[Any], R],
+        items: list[Any],
+        return_exceptions: bool,
+    ) -> list[R] | None:
+        """The results, where the caller of a pure function can begin to run it by itself."""
+        driver = self.driver = Driver(func, items, self.pool, not return_exceptions)
+        beginning = driver.begin(return_exceptions) if driver.lanes else None
+        if beginning is None:
+            return None
+        results: list[R] = beginning.results
+        done = beginning.run()
+        self.chunks = beginning.stretches
+        if done:
+            return results
+        first = len(results)
+        rest = self.rest = self._start(func, items[first:], None, None, False, return_exceptions)
+        driver.go_on(rest, first, beginning.scales)
+        try:
+            results += rest._results()
+        except Exception as error:
+            number_from(first, error)
+            raise
+        if return_exceptions:
+            for each in results[first:]:
+                number_from(first, each)
+        return results
 
     def abort(self) -> None:
         """Cancel what is queued, ask the running to stop, wait for nobody."""
         self.pool._abort()
         self.pool.shutdown(wait=False)
 
-    def finish(self, mapped: MapResult[R], results: list[R], explain: bool) -> list[R]:
-        workers, driver = mapped._lanes, self.driver
+    def finish(self, mapped: MapResult[R] | None, results: list[R], explain: bool) -> list[R]:
+        chunks, workers, driver = self.chunks, 0, self.driver
+        if mapped is not None:
+            chunks, workers = chunks + mapped._runs, mapped._lanes
         if driver is not None:
             self.mode, self.reason = driver.mode, f"isolation is 'auto': {driver.reason}"
             workers = driver.workers or workers
-        report = MapReport(
-            self.mode, self.reason, len(results), mapped._runs, workers, time.perf_counter() - self.began
-        )
+        report = MapReport(self.mode, self.reason, len(results), chunks, workers, time.perf_counter() - self.began)
         _LOGGER.debug("safe_parallel_map: %s", report)
         if not explain:
             return results
@@ -250,10 +293,17 @@ def safe_parallel_map(
     """
     work = _ParallelMap("safe_parallel_map", max_workers, isolation)
     try:
-        mapped = work.start(func, data, chunksize, timeout, progress, return_exceptions)
-        if work.driver is not None:
-            work.driver.run(mapped)
-        results: list[Any] = mapped._results()
+        results: list[Any] | None = None
+        mapped: MapResult[Any] | None = None
+        if work.auto and chunksize is None and timeout is None and not progress:
+            data = list(data)
+            results = work.begin(func, data, return_exceptions)
+            mapped = work.rest
+        if results is None:
+            mapped = work.start(func, data, chunksize, timeout, progress, return_exceptions)
+            if work.driver is not None:
+                work.driver.run(mapped)
+            results = mapped._results()
     except BaseException:
         work.abort()
         if work.driver is not None:

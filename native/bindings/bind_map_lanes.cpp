@@ -1,4 +1,5 @@
 // What `isolation="auto"` steers a running map by, and what it goes by.
+#include <algorithm>
 #include <chrono>
 #include <thread>
 
@@ -39,20 +40,27 @@ PyObject* map_samples(PyObject* self, PyObject* /*unused*/) {
 
 namespace {
 
-// `gil_delay(seconds)`: lets others run for so long; then how many seconds it took to have the interpreter back. As
-// long as the switch interval, or longer, where somebody computes in it.
-PyObject* gil_delay(PyObject* /*module*/, PyObject* seconds) {
-    const double pause = PyFloat_AsDouble(seconds);
-    if (pause == -1.0 && PyErr_Occurred() != nullptr) return nullptr;
+constexpr std::uint64_t kLookEveryNs = 100'000;  // whether there is still something to wait for
+
+// `gil_delay(seconds, future=None)`: lets others run for so long, or until the future is done; then how many seconds it
+// took to have the interpreter back. As long as the switch interval, or longer, where somebody computes in it.
+PyObject* gil_delay(PyObject* /*module*/, PyObject* args) {
+    double pause = 0;
+    PyObject* future = nullptr;
+    if (PyArg_ParseTuple(args, "d|O!", &pause, module_state().future_core, &future) == 0) return nullptr;
     PyThreadState* self = PyEval_SaveThread();
-    std::this_thread::sleep_for(std::chrono::duration<double>(pause));
+    const std::uint64_t end = now_ns() + static_cast<std::uint64_t>(pause * 1e9);
+    for (std::uint64_t now = now_ns(); now < end; now = now_ns()) {
+        if (future != nullptr && as_future(future)->state.is_final()) break;
+        std::this_thread::sleep_for(std::chrono::nanoseconds(std::min(kLookEveryNs, end - now)));
+    }
     const std::uint64_t asked = now_ns();
     PyEval_RestoreThread(self);
     return PyFloat_FromDouble(static_cast<double>(now_ns() - asked) / 1e9);
 }
 
 PyMethodDef functions[] = {
-    {"gil_delay", gil_delay, METH_O, nullptr},
+    {"gil_delay", gil_delay, METH_VARARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
 

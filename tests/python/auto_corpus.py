@@ -33,7 +33,8 @@ CASES = [
 # Without state, but with items or results that are not to be copied: those are thrown away, item by item.
 NAMES = """rebound_global global_rebound_to_something_else patched_helper patched_dict_of_globals list_is_changed
 list_is_sorted_in_place_and_returned nested_dict_is_changed only_some_items_are_changed item_itself_is_returned
-part_of_the_item_is_returned recursion_without_end items_of_a_generator one_list_many_times"""
+part_of_the_item_is_returned recursion_without_end items_of_a_generator one_list_many_times
+code_is_replaced"""
 PURE_ENOUGH = frozenset(f"case_{name}" for name in NAMES.split())
 GROUPS = [CASES[start : start + SMALL] for start in range(0, len(CASES), SMALL)]
 

@@ -1,0 +1,137 @@
+"""The beginning of a map of a pure function: its caller runs the items itself, as a loop would.
+
+Nobody can tell, as such a function sees no thread and waits for nothing. What is left after some milliseconds, if it is
+worth it, goes to isolated workers, or to threads where the function lets others compute meanwhile.
+"""
+
+from __future__ import annotations
+
+import _thread
+import itertools
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+from . import _native
+from ._auto_runner import Unusable, choose_probe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ._auto import Driver
+
+__all__ = ["Beginning", "number_from"]
+
+_STRETCH = 0.0005  # seconds that the caller works between two looks at the clock
+_SAMPLES = 16
+
+
+class Beginning:
+    """The items that the caller runs, and what it learns from them."""
+
+    def __init__(
+        self, driver: Driver, function: Callable[[Any], Any], items: Sequence[Any], return_exceptions: bool
+    ) -> None:
+        self.results: list[Any] = []
+        self.stretches = 0
+        self.scales = False
+        """Others can compute while the function does."""
+        self._driver = driver
+        self._function = function
+        self._items = items
+        self._rest = iter(items)
+        self._return_exceptions = return_exceptions
+        self._samples: list[tuple[int, int]] = []
+        self._delays: list[float] | None = None
+
+    def run(self) -> bool:
+        """Run items until all have, or others shall go on: then False. Raises what an item raises."""
+        limits, driver, items, results = self._driver.limits, self._driver, self._items, self.results
+        began = time.perf_counter()
+        count, settled = 1, False
+        look = began + limits.first_look
+        while len(results) < len(items):
+            then = time.perf_counter()
+            self._stretch(count)
+            now = time.perf_counter()
+            took = now - then
+            if count == 1 and len(self._samples) < _SAMPLES:
+                self._samples.append((len(results) - 1, int(took * 1e9)))
+            count = max(1, min(2 * count, int(count * _STRETCH / max(took, 1e-9))))
+            if settled or now < look or (limits.patient and len(results) < _SAMPLES):
+                continue
+            left = (len(items) - len(results)) * (now - began) / len(results)
+            if driver.isolated is not None:
+                if driver.is_ready(limits.patient):
+                    return False
+                settled = driver.broken
+            elif left >= driver.worth():
+                settled = self._look(left, (now - began) / len(results))
+                if self.scales:
+                    return False
+        return True
+
+    def _look(self, left: float, cost: float) -> bool:
+        """Find out who could help. True if nobody."""
+        driver = self._driver
+        reason = driver.impossible(cost)
+        if reason is None and driver.limits.patient:
+            self._delays = [1.0] * driver.limits.looks
+        if reason is None and self._delays is None:
+            self._delays = []
+            _thread.start_new_thread(self._sample, (self._delays,))
+            return False
+        if reason is None and self._delays is not None:
+            if len(self._delays) < driver.limits.looks:
+                return False
+            if not driver.is_long(self._delays):
+                self.scales = True
+                return False
+            try:
+                driver.boot(
+                    choose_probe(self._samples, self.results.__getitem__, self._items, left, driver.limits.slower)
+                )
+                return False
+            except Unusable as error:
+                reason = str(error)
+            except Exception as error:
+                reason = f"isolating it failed: {error!r}"
+        driver.reason = reason or driver.reason
+        return True
+
+    def _sample(self, delays: list[float]) -> None:
+        """On another thread: how long others wait for the interpreter while the caller computes."""
+        for _ in range(self._driver.limits.looks):
+            delays.append(_native.gil_delay(self._driver.limits.sample))
+
+    def _stretch(self, count: int) -> None:
+        """Run so many items more."""
+        results = self.results
+        self.stretches += 1
+        end = min(len(results) + count, len(self._items))
+        while len(results) < end:
+            try:
+                results.extend(map(self._function, itertools.islice(self._rest, end - len(results))))
+                if len(results) < end:
+                    self._raise_stop_iteration()
+            except Exception as error:
+                error.add_note(f"raised for item {len(results)} of the map")
+                if not self._return_exceptions:
+                    raise
+                results.append(error)
+
+    def _raise_stop_iteration(self) -> None:
+        try:
+            self._function(self._items[len(self.results)])  # once more: the map has taken it for its own end
+        except StopIteration as error:
+            raise RuntimeError("the call raised StopIteration") from error
+
+
+def number_from(first: int, error: object) -> None:
+    """The items of the map whose item raised ``error`` begin with number ``first``."""
+    notes = getattr(error, "__notes__", None)
+    if isinstance(error, BaseException) and isinstance(notes, list):
+        for place, note in enumerate(notes):
+            found = re.fullmatch(r"raised for item (\d+) of the map", note) if isinstance(note, str) else None
+            if found is not None:
+                notes[place] = f"raised for item {int(found[1]) + first} of the map"
