@@ -20,12 +20,13 @@ _written: dict[int, dict[str, Any]] = {}  # by the key of the namespace
 def initialize(function: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Call an initializer, of ``_wire.load_function``, and keep what it sets."""
     home = _homes.home_of(function)
-    spaces = {} if home is None else home.spaces
-    before = {key: dict(vars(space)) for key, space in spaces.items()}
+    spaces: dict[int, Any] = {} if home is None else home.spaces
+    before: dict[int, dict[str, Any]] = {key: dict(space.__dict__) for key, space in spaces.items()}
     function(*args, **kwargs)
     for key, space in spaces.items():
-        was = before.get(key, {})
-        changed = {name: value for name, value in vars(space).items() if was.get(name, _homes.MISSING) is not value}
+        now: dict[str, Any] = space.__dict__
+        was = before.get(key, now)
+        changed = {name: value for name, value in now.items() if was.get(name, _homes.MISSING) is not value}
         if changed:
             _written.setdefault(key, {}).update(changed)
 
@@ -36,7 +37,7 @@ def pass_on(function: object) -> None:
     if home is None:
         return
     for key, values in _written.items():
-        space = home.spaces.get(key)
+        space: Any = home.spaces.get(key)
         if space is not None:
-            vars(space).update(values)
+            space.__dict__.update(values)
             home.owned.setdefault(key, set()).update(values)

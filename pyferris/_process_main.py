@@ -59,6 +59,7 @@ class Worker:
         self._send_lock = threading.Lock()
         self._functions: dict[int, bytes | Callable[..., Any]] = {}
         self._number = 0  # of the call that runs, or 0
+        self._asked = 0  # the call that is to stop; it may be on its way yet
         self._future: SafeFuture[Any] | None = None  # of that call
         self._interruptible = False  # user code runs, which may be interrupted
         self._sending = False  # the main thread is; an interrupt waits
@@ -93,8 +94,12 @@ class Worker:
             texts = ["" if part is None else part if isinstance(part, str) else part[0] for part in (message, module)]
             kind = getattr(builtins, category)
             warnings.filterwarnings(action, texts[0], kind, texts[1], line, append=True)
+
+        def show(message: object) -> None:
+            _worker_output.send_warning(self.send, message)
+
         hooked: Any = warnings
-        hooked._showwarnmsg_impl = lambda message: _worker_output.send_warning(self.send, message)
+        hooked._showwarnmsg_impl = show
 
     # --- saying
 
@@ -144,6 +149,7 @@ class Worker:
                 number = int.from_bytes(self._control.recv_bytes(), "little")
             except (EOFError, OSError):
                 break
+            self._asked = number
             self._ask(number)
             with contextlib.suppress(OSError):
                 self._control.poll(PATIENCE)
@@ -193,6 +199,8 @@ class Worker:
     def _answer(self, kind: int, key: int, blob: bytes | None, name: str, arguments: bytes) -> tuple[int, bytes]:
         try:
             function = self._function(key, blob)
+            if self._asked == self._number:
+                return CANCELLED, b""
             given = _wire.loads(arguments, function)
             data = self._call(kind, function, given, name)
             self._flush()

@@ -6,7 +6,6 @@ import os
 import sys
 import threading
 import types
-import weakref
 from typing import TYPE_CHECKING, Any, cast
 
 from . import _blame, _environment, _native, _runtime, _shipping, _wire
@@ -61,7 +60,10 @@ class ProcessWorkers:
                 arguments = dumps((sent, single, fail_fast), f"an item for {name}")
             if not sent:
                 return [None] * len(items), refused, 0
-            data, errors, took = _wire.loads(self._run(Job(EACH, blob, name, arguments, output)))
+            outcome: tuple[bytes, dict[int, bytes] | None, int] = _wire.loads(
+                self._run(Job(EACH, blob, name, arguments, output))
+            )
+            data, errors, took = outcome
             results: list[Any] = _wire.loads(data)
             results += [None] * (len(sent) - len(results))
             failures = {place: _wire.loads_error(error) for place, error in (errors or {}).items()}
@@ -126,21 +128,25 @@ def open_pool(
 # --- what is sent
 
 
-_shipments: weakref.WeakKeyDictionary[types.FunctionType, Any] = weakref.WeakKeyDictionary()
+# What lasts as long as its module; a shipment keeps its function, so that others would never go.
+_shipments: dict[types.FunctionType, _shipping.Shipment] = {}
+MOST_SHIPMENTS = 256
 
 
 def ship(fn: Callable[..., Any]) -> bytes:
     """The current bytes of a function; those of before where nothing has changed that it reaches."""
-    shipment: Any = None
-    if type(fn) is types.FunctionType:
-        shipment = _shipments.get(fn)
-    if shipment is None or shipment.checks is None or not _shipping.still_valid(shipment.checks):
-        with _RefusingHandles():
-            shipment = _shipping.ship(fn)
-        if type(fn) is types.FunctionType:
-            _shipments[fn] = shipment
-    blob: bytes = shipment.blob
-    return blob
+    lasts = isinstance(fn, types.FunctionType) and fn.__closure__ is None and "<" not in fn.__qualname__
+    if lasts:
+        known = _shipments.get(cast("types.FunctionType", fn))
+        if known is not None and known.checks is not None and _shipping.still_valid(known.checks):
+            return known.blob
+    with _RefusingHandles():
+        shipment = _shipping.ship(fn)
+    if lasts and shipment.checks is not None:
+        if len(_shipments) >= MOST_SHIPMENTS:
+            _shipments.clear()
+        _shipments[cast("types.FunctionType", fn)] = shipment
+    return shipment.blob
 
 
 def dumps(value: object, what: str) -> bytes:

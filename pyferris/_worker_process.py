@@ -90,18 +90,19 @@ class WorkerProcess:
         """As ``begin``, where a process takes the place of one that died."""
         try:
             self._carry_out(first)
-        except Exception as error:
+        except BaseException as error:
             self.end()
+            if not isinstance(error, Exception):
+                raise
             raise BrokenPool(f"{first.name} failed in the worker process that was to replace one that died") from error
 
     def _start(self) -> None:
         from multiprocessing import connection, process
 
-        from loky.backend.process import LokyProcess
-
+        kind: Any = importlib.import_module("loky.backend.process").LokyProcess
         ours, theirs = connection.Pipe()
         told, control = connection.Pipe(duplex=False)
-        started: Any = LokyProcess(
+        started = kind(
             target=main,
             args=(theirs, told, self._environment, self._directory),
             name=self._name,

@@ -50,7 +50,8 @@ class SafeThread(threading.Thread, Generic[T]):
     ) -> None:
         kind = resolve_isolation(isolation)
         isolated = kind not in ("none", "inline")
-        if isolated and (target is None or type(self).run is not SafeThread.run):
+        overridden = getattr(type(self), "run", None) is not SafeThread.__dict__["run"]
+        if isolated and (target is None or overridden):
             raise TypeError(f"isolation={isolation!r} needs a target: run() would be called in this interpreter")
         super().__init__(group, target, name, args, kwargs, daemon=daemon)
         self._inline = kind == "inline"
@@ -94,7 +95,8 @@ class SafeThread(threading.Thread, Generic[T]):
 
     def _shipped(self, pool: SafeThreadPool) -> Callable[[], Any]:
         """What the thread does: wait for the target, which runs in the pool's one worker."""
-        call = pool.submit(self._target, *self._args, **self._kwargs).detach()  # type: ignore[attr-defined]
+        target = cast("Callable[..., Any]", self._target)  # type: ignore[attr-defined]
+        call: SafeFuture[Any] = pool.submit(target, *self._args, **self._kwargs).detach()  # type: ignore[attr-defined]
         self.future._set_cancel_hook(call.cancel)
 
         def wait() -> Any:

@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import functools
+import gc
 import io
 import logging
 import os
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import threading
 import warnings
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -116,6 +118,18 @@ def test_an_exception_comes_home_with_its_traceback(pool: SafeThreadPool) -> Non
     assert caught.value.args == (3,)
     assert caught.value.reason == "because"
     assert 'raise Refusal(code, reason="because")' in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize("error", [EOFError("e"), ConnectionResetError(1, "r"), BrokenPool("b"), MemoryError()])
+def test_errors_that_look_like_a_lost_process_are_the_calls_own(pool: SafeThreadPool, error: Exception) -> None:
+    def fail() -> None:
+        raise error
+
+    pids = {pool.submit(os.getpid).result(LIMIT) for _ in range(4)}
+    with pytest.raises(type(error)) as caught:
+        pool.submit(fail).result(LIMIT)
+    assert caught.value.args == error.args
+    assert pool.submit(os.getpid).result(LIMIT) in pids or len(pids) == 1
 
 
 def test_system_exit_goes_into_the_future(pool: SafeThreadPool) -> None:
@@ -405,6 +419,17 @@ def test_a_threads_overridden_run_is_refused() -> None:
 
 
 # --- inside
+
+
+def test_functions_are_not_kept(pool: SafeThreadPool) -> None:
+    def local() -> int:
+        return 1
+
+    reference = weakref.ref(local)
+    assert pool.submit(local).result(LIMIT) == 1
+    del local
+    gc.collect()
+    assert reference() is None
 
 
 def test_a_shipment_is_made_once_as_long_as_nothing_changes() -> None:
