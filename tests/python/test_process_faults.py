@@ -317,6 +317,9 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_a_forked_child_has_processes_of_its_own() -> None:
     assert (
         own_process.run("""
+        import warnings
+
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
         pool = SafeThreadPool(1, isolation="process")
         pid = pool.submit(os.getpid).result()
         child = os.fork()
