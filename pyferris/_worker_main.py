@@ -8,12 +8,24 @@ from __future__ import annotations
 import time
 
 from . import _native, _wire
-from ._wire import dumps_error, load_function, loads
+from ._initial_state import initialize, pass_on
+from ._wire import dumps_error, loads
 from ._wire import dumps_result as dumps
 from ._worker import enter, flush, leave
 from ._worker_calls import call_each
 
-__all__ = ["call_each", "dumps", "dumps_error", "enter", "flush", "leave", "load_function", "loads"]
+TYPE_CHECKING = False  # typing is not imported in a worker
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["call_each", "dumps", "dumps_error", "enter", "flush", "initialize", "leave", "load_function", "loads"]
 
 _native.set_shared_codec(_wire.dumps, _wire.loads_element)
 time.sleep = _native.sleep  # which a request to stop ends
+
+
+def load_function(blob: bytes) -> Any:
+    """The callable of a shipment, which sees what the pool's initializer has set in globals."""
+    function = _wire.load_function(blob)
+    pass_on(function)
+    return function

@@ -136,7 +136,10 @@ bool InterpreterWorker::enter() {
     if (pool.initializer == nullptr) return true;
     PyObject* function = shipped(*pool.initializer);
     const PyRef args = PyRef::steal(function != nullptr ? decode(pool.initargs, interpreter.codec()) : nullptr);
-    const PyRef done = PyRef::steal(args ? PyObject_CallObject(function, args.get()) : nullptr);
+    PyObject* initialize = args ? interpreter.function("initialize") : nullptr;
+    const PyRef keywords = PyRef::steal(initialize != nullptr ? PyDict_New() : nullptr);
+    const PyRef done = PyRef::steal(
+        keywords ? PyObject_CallFunctionObjArgs(initialize, function, args.get(), keywords.get(), nullptr) : nullptr);
     return static_cast<bool>(done);
 }
 
