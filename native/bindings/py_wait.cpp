@@ -100,9 +100,9 @@ bool handles_signals() {
 }  // namespace
 
 WaitResult wait_attached(Parker& parker, Deadline deadline) {
-    const FutureState* call = current_isolated_worker() ? current_state() : nullptr;
+    const bool isolated = current_isolated_worker();
     std::uint64_t look_ns = handles_signals() ? kFirstLookNs : 0;
-    if (call != nullptr) look_ns = kLookForStopNs;
+    if (isolated) look_ns = kLookForStopNs;
     for (;;) {
         const Deadline until = look_ns == 0 ? deadline : std::min(deadline, deadline_after(look_ns));
         // No RAII here: a thread that attaches while the interpreter ends never comes back from it.
@@ -112,12 +112,12 @@ WaitResult wait_attached(Parker& parker, Deadline deadline) {
         PyEval_RestoreThread(self);
         if (result == ParkResult::woken) return WaitResult::woken;
         if (PyErr_CheckSignals() != 0) return WaitResult::error;
-        if (call != nullptr && call->stop_requested()) {
+        if (isolated && take_stop_request()) {
             PyErr_SetNone(module_state().call_cancelled);
             return WaitResult::error;
         }
         if (result == ParkResult::timed_out && until == deadline) return WaitResult::timed_out;
-        if (call == nullptr) look_ns = std::min(look_ns * 4, kLastLookNs);
+        if (!isolated) look_ns = std::min(look_ns * 4, kLastLookNs);
     }
 }
 
