@@ -1,5 +1,6 @@
 // What a call can ask about itself: its future, whether it is to stop, a sleep that ends then.
 #include "future_object.hpp"
+#include "interpreter_worker.hpp"
 #include "py_args.hpp"
 #include "py_compat.hpp"
 #include "pyferris/blocked_wait.hpp"
@@ -47,6 +48,7 @@ FutureState* asking_state(PyRef* keep) {
 }
 
 PyObject* raise_cancelled() {
+    static_cast<void>(take_stop_request());  // told herewith
     PyErr_SetString(module_state().call_cancelled, "this call was asked to stop");
     return nullptr;
 }

@@ -97,6 +97,15 @@ void deliver_home(FutureObject* future, long kind, const std::string& payload) {
 
 bool current_isolated_worker() noexcept { return this_slot != nullptr; }
 
+bool take_stop_request() {
+    const FutureState* call = this_slot != nullptr ? current_state() : nullptr;
+    if (call == nullptr || !call->stop_requested()) return false;
+    // One exception for a request: a second would come while the code that the first ends puts things right.
+    if (PyThreadState_Get()->async_exc == nullptr) return !this_slot->told.exchange(true);
+    PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), nullptr);
+    return true;
+}
+
 InterpreterWorker::InterpreterWorker(std::shared_ptr<PoolShared> shared)
     : shared_(std::move(shared)), slot_(std::make_shared<WorkerSlot>()) {
     slot_->driver = this;
@@ -234,10 +243,11 @@ void InterpreterWorker::run(Task& task) {
     const Interpreter& interpreter = *slot_->interpreter;
     IsolatedCall& isolated = *future->isolated;
     slot_->calls.fetch_add(1);
+    slot_->told.store(false);
     slot_->running.store(future);
     set_foreign_call(&future->state);
     // Whoever asks sets the request, then looks for who runs the call; one of both sees the other.
-    if (future->state.stop_requested()) {
+    if (future->state.stop_requested() && !slot_->told.exchange(true)) {
         PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), module_state().call_cancelled);
     }
     // A context of its own: what the call sets in it (contextvars, decimal's precision) ends with it.

@@ -54,6 +54,9 @@ class InterpreterWorker final : public WorkerDriver {
 
 /// True on a worker thread of another interpreter.
 bool current_isolated_worker() noexcept;
+/// True if a wait of the isolated call that this thread runs is to end by CallCancelled, because the call was asked to
+/// stop and has not been told so yet. Attached.
+bool take_stop_request();
 
 /// `submit` of a pool of interpreters.
 PyObject* submit_isolated(PoolObject* pool, PyObject* const* args, Py_ssize_t count, PyObject* names);

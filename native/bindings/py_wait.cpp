@@ -8,6 +8,7 @@
 #include <cmath>
 #include <new>
 
+#include "interpreter_worker.hpp"
 #include "pyferris/spin.hpp"
 
 namespace pyferris::python {
@@ -83,6 +84,10 @@ std::atomic<std::uint64_t> releases{0};  // see gil_releases
 constexpr std::uint64_t kFirstLookNs = 1'000'000;
 constexpr std::uint64_t kLastLookNs = 256'000'000;
 
+// An isolated call that waits looks so often whether it was asked to stop: the exception that is raised in it for that
+// comes only when it runs Python code again. It must not wait on, or it takes what nobody will get.
+constexpr std::uint64_t kLookForStopNs = 20'000'000;
+
 // The process's first thread, where that can be told; any other may be it elsewhere.
 bool handles_signals() {
 #ifdef __linux__
@@ -95,7 +100,9 @@ bool handles_signals() {
 }  // namespace
 
 WaitResult wait_attached(Parker& parker, Deadline deadline) {
+    const bool isolated = current_isolated_worker();
     std::uint64_t look_ns = handles_signals() ? kFirstLookNs : 0;
+    if (isolated) look_ns = kLookForStopNs;
     for (;;) {
         const Deadline until = look_ns == 0 ? deadline : std::min(deadline, deadline_after(look_ns));
         // No RAII here: a thread that attaches while the interpreter ends never comes back from it.
@@ -105,8 +112,12 @@ WaitResult wait_attached(Parker& parker, Deadline deadline) {
         PyEval_RestoreThread(self);
         if (result == ParkResult::woken) return WaitResult::woken;
         if (PyErr_CheckSignals() != 0) return WaitResult::error;
+        if (isolated && take_stop_request()) {
+            PyErr_SetNone(module_state().call_cancelled);
+            return WaitResult::error;
+        }
         if (result == ParkResult::timed_out && until == deadline) return WaitResult::timed_out;
-        look_ns = std::min(look_ns * 4, kLastLookNs);
+        if (!isolated) look_ns = std::min(look_ns * 4, kLastLookNs);
     }
 }
 

@@ -66,7 +66,9 @@ void interrupt(void* argument) {
     }
     if (interpreter != nullptr) {
         PyThreadState* state = Interpreter::enter(interpreter);
-        if (request->still_runs()) PyThreadState_SetAsyncExc(slot.ident, module_state().call_cancelled);
+        if (request->still_runs() && !slot.told.exchange(true)) {
+            PyThreadState_SetAsyncExc(slot.ident, module_state().call_cancelled);
+        }
         Interpreter::leave(state);
         const std::lock_guard lock(slot.mutex);
         --slot.interrupters;

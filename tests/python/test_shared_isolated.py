@@ -275,6 +275,31 @@ def test_a_call_cancelled_in_a_wait_leaves_the_container_usable(pool):
         assert queue.pop(timeout=LIMIT) == 3
 
 
+def test_a_call_cancelled_in_a_wait_for_a_condition_or_a_lock_leaves_it_usable(pool):
+    def wait(started, condition, lock):
+        if lock is not None:
+            started.increment()
+            lock.acquire()
+        with condition:
+            started.increment()
+            condition.wait()
+
+    condition, lock = SafeCondition(), SafeLock()
+    lock.acquire()
+    for held in (None, lock):
+        started = SafeCounter()
+        future = pool.submit(wait, started, condition, held)
+        while not started.get():
+            pass
+        future.cancel()
+        with pytest.raises(CancelledError):
+            future.result(LIMIT)
+        with condition:
+            condition.notify_all()
+    lock.release()
+    assert lock.acquire(timeout=LIMIT)
+
+
 def test_containers_in_containers_closures_and_maps(pool):
     inner, outer = SafeCounter(), SafeDict()
     outer["counter"] = inner
