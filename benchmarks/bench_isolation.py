@@ -310,7 +310,7 @@ def write(late: list[str], web: list[str], space: str) -> None:
     noop = next(row for row in rows if "no-op" in row.work)
     noop_rate = f"No-op calls: {20_000 / noop.seconds[OURS]:,.0f} a second (500,000 to reach on interpreters)."
     lines = [
-        circumstances(("cloudpickle", "loky", "pyferris")),
+        circumstances(("cloudpickle", "loky")),
         f"{WORKERS} workers; milliseconds, medians of interleaved runs; the ratio is the time of serial code,",
         f"or of what is named, over ours; `{OURS}`: {isolated}, isolation='isolated', and `safe_parallel_map` as is.",
         f"The standard library's maps over many items have a chunksize of up to {CHUNK}.",
