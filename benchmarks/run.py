@@ -229,7 +229,7 @@ def pending_bytes(count: int = 300_000) -> float:
 
 def write(memory: float) -> None:
     lines = [
-        circumstances(("anyio", "uvloop", "pyferris")),
+        circumstances(("anyio", "uvloop")),
         f"{WORKERS} workers; medians of {RUNS} interleaved runs in one process; the ratio is the peer's time",
         "over ours.",
         "",

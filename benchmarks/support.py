@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from pyferris._version import __version__
+
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
@@ -36,11 +38,12 @@ def resident() -> int:
 
 
 def circumstances(packages: Iterable[str]) -> str:
-    """Date, machine and versions, as a line."""
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+    """Date, machine and versions, also of `packages`, as a line."""
+    versions = "".join(f"{name} {importlib.metadata.version(name)}, " for name in packages)
     python = f"{platform.python_implementation()} {platform.python_version()}"
     today = datetime.datetime.now(datetime.UTC)
-    return f"{today:%Y-%m-%d}; {python}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores; {versions}."
+    machine = f"{python}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    return f"{today:%Y-%m-%d}; {machine}; {versions}pyferris {__version__}."
 
 
 def write_section(name: str, lines: Iterable[str]) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import http.client
+import signal
 import statistics
 import subprocess
 import sys
@@ -56,7 +58,7 @@ def serve(kind: str) -> None:
     else:
         pool = SafeThreadPool(2, isolation=kind)  # type: ignore[arg-type]
     config = uvicorn.Config(web_app.create_app(pool), log_level="warning")
-    with web_app.listen(0) as listening:
+    with web_app.listen(0) as listening, contextlib.suppress(KeyboardInterrupt):
         print(listening.getsockname()[1], flush=True)
         asyncio.run(uvicorn.Server(config).serve([listening]))
 
@@ -110,7 +112,7 @@ def measure(kind: str, busy: bool) -> Latency:
                 raise SystemExit("the heavy endpoint gave a wrong answer")
             return found
         finally:
-            server.terminate()
+            server.send_signal(signal.SIGINT)  # it ends by itself, and its worker processes with it
 
 
 def main() -> None:

@@ -46,7 +46,8 @@ def create_app(pool: SafeThreadPool) -> fastapi.FastAPI:
 
 
 def listen(port: int) -> socket.socket:
-    listening = socket.socket()
+    # With its protocol, or asyncio does not know that it is TCP and lets the kernel hold small answers back.
+    listening = socket.socket(proto=socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind(("127.0.0.1", port))
     listening.listen(128)
