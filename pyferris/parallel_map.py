@@ -16,7 +16,7 @@ from .map_result import MapResult, start_map
 from .thread_pool import SafeThreadPool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
 
 __all__ = ["ExplainedList", "MapReport", "safe_parallel_map", "safe_parallel_map_async"]
 
@@ -129,7 +129,7 @@ class _ParallelMap:
     def begin(
         self,
         func: Callable[[Any], R],
-        items: list[Any],
+        items: Sequence[Any],
         return_exceptions: bool,
     ) -> list[R] | None:
         """The results, where the caller of a pure function can begin to run it by itself."""
@@ -310,8 +310,9 @@ def safe_parallel_map(
         results: list[Any] | None = None
         mapped: MapResult[Any] | None = None
         if work.auto and chunksize is None and timeout is None and not progress:
-            data = list(data)
-            results = work.begin(func, data, return_exceptions)
+            items = data if type(data) in (range, tuple) else list(data)
+            data = items
+            results = work.begin(func, cast("Sequence[Any]", items), return_exceptions)
             mapped = work.rest
         if results is None:
             mapped = work.start(func, data, chunksize, timeout, progress, return_exceptions)
