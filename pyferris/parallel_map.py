@@ -12,7 +12,7 @@ from . import _native
 from ._auto import Aside, Driver
 from ._auto_caller import number_from
 from .isolation import Isolation, MapIsolation, resolve_isolation
-from .map_result import MapResult, start_map
+from .map_result import MapResult, check_arguments, start_map
 from .thread_pool import SafeThreadPool
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ class _ParallelMap:
                 True,
             )
         if self.auto:
+            check_arguments(self.name, func, (data,))
             data = list(data)
             self.driver = Driver(func, data, self.pool, not return_exceptions)
         return self._start(func, data, chunksize, timeout, progress, return_exceptions)
@@ -310,6 +311,7 @@ def safe_parallel_map(
         results: list[Any] | None = None
         mapped: MapResult[Any] | None = None
         if work.auto and chunksize is None and timeout is None and not progress:
+            check_arguments(work.name, func, (data,))
             items = data if type(data) in (range, tuple) else list(data)
             data = items
             results = work.begin(func, cast("Sequence[Any]", items), return_exceptions)
