@@ -72,7 +72,7 @@ class Driver:
     """Steers one map. All methods but ``run``'s runners are called by one thread, the one that waits for it."""
 
     def __init__(
-        self, function: Callable[[Any], Any], items: Sequence[Any], pool: SafeThreadPool, fail_fast: bool
+        self, function: Callable[[Any], Any], items: Sequence[Any], pool: Callable[[], SafeThreadPool], fail_fast: bool
     ) -> None:
         self.limits = LIMITS
         self.reason = "the work was over before more workers were worth it"
@@ -81,7 +81,7 @@ class Driver:
         """Workers at first; 0 for all."""
         self._function = function
         self._items = items
-        self._pool = pool
+        self._pool = pool  # made when it is first asked for
         self._fail_fast = fail_fast
         self._began = time.perf_counter()
         self._ready: list[SafeFuture[str | None]] = []
@@ -178,7 +178,7 @@ class Driver:
         self._mapped = mapped
         if scales:
             self.mode, self.reason = "threads", _SCALES
-            mapped._widen(self._pool._max_workers)
+            mapped._widen(self._pool()._max_workers)
         else:
             self._hand_over(done / (time.perf_counter() - self._began))
 
@@ -190,7 +190,7 @@ class Driver:
         """Look until the work can be said to scale by threads, or to be isolated, or neither."""
         limits = self.limits
         pause = limits.between_looks
-        lanes, most = 1, self._pool._max_workers
+        lanes, most = 1, self._pool()._max_workers
         why_not: str | None = ""  # not asked yet
         while True:
             cpu, then = self._cpu(), time.perf_counter()
@@ -241,7 +241,7 @@ class Driver:
 
     def _cpu(self) -> float:
         """Seconds that the workers have computed."""
-        return sum(cpu_of(thread.native_id or 0) for thread in list(self._pool._threads))
+        return sum(cpu_of(thread.native_id or 0) for thread in list(self._pool()._threads))
 
     def _left(self) -> float:
         """Seconds of work that is left for one worker, as far as can be told."""
@@ -260,7 +260,7 @@ class Driver:
 
     def _workers(self) -> int:
         if not self._most:
-            self._most = max(1, min(self._pool._max_workers, usable_cores(), len(self._items)))
+            self._most = max(1, min(self._pool()._max_workers, usable_cores(), len(self._items)))
         return self._most
 
     def impossible(self, cost: float) -> str | None:

@@ -75,7 +75,18 @@ class _ParallelMap:
         self.rest: MapResult[Any] | None = None  # what it left to others
         self.began = time.perf_counter()
         kind = "none" if self.mode == "threads" else self.mode
-        self.pool = SafeThreadPool(max_workers, "safe_parallel_map", isolation=cast("Isolation", kind))
+        self.made: SafeThreadPool | None = None
+        self.make: Callable[[], SafeThreadPool] = lambda: SafeThreadPool(
+            max_workers, "safe_parallel_map", isolation=cast("Isolation", kind)
+        )
+        if max_workers is not None or not self.auto:
+            self.pool()  # raises here for wrong arguments
+
+    def pool(self) -> SafeThreadPool:
+        """Made when it is first asked for: a short map of a pure function needs none."""
+        if self.made is None:
+            self.made = self.make()
+        return self.made
 
     def start(
         self,
@@ -87,7 +98,7 @@ class _ParallelMap:
         return_exceptions: bool,
     ) -> MapResult[R]:
         if self.mode in _ISOLATED:
-            return self.pool._start_map(
+            return self.pool()._start_map(
                 self.name,
                 func,
                 (data,),
@@ -115,7 +126,7 @@ class _ParallelMap:
     ) -> MapResult[R]:
         return start_map(
             self.name,
-            self.pool,
+            self.pool(),
             func,
             (data,),
             timeout=timeout,
@@ -158,8 +169,9 @@ class _ParallelMap:
 
     def abort(self) -> None:
         """Cancel what is queued, ask the running to stop, wait for nobody."""
-        self.pool._abort()
-        self.pool.shutdown(wait=False)
+        if self.made is not None:
+            self.made._abort()
+            self.made.shutdown(wait=False)
 
     def finish(self, mapped: MapResult[R] | None, results: list[R], explain: bool) -> list[R]:
         chunks, workers, driver = self.chunks, 0, self.driver
@@ -328,7 +340,8 @@ def safe_parallel_map(
         raise
     if work.driver is not None:
         work.driver.close(True)
-    work.pool.shutdown()
+    if work.made is not None:
+        work.made.shutdown()
     return work.finish(mapped, results, explain)
 
 
@@ -468,5 +481,5 @@ async def safe_parallel_map_async(
         raise
     if aside is not None:
         await aside.finish()
-    await work.pool.__aexit__(None, None, None)
+    await work.pool().__aexit__(None, None, None)
     return work.finish(mapped, results, explain)
