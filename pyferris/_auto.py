@@ -22,7 +22,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from . import _native, _purity
-from ._auto_caller import Beginning
+from ._auto_caller import Beginning, cpu_of
 from ._auto_runner import IsolatedRunner, Probe, Unusable, boot, choose_probe, why_useless
 from ._cores import usable_cores
 from .future import SafeFuture
@@ -30,7 +30,7 @@ from .isolation import HAS_INTERPRETERS
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from .map_result import MapResult
     from .thread_pool import SafeThreadPool
@@ -71,7 +71,9 @@ _SCALES = "the interpreter is free while items run: threads scale"
 class Driver:
     """Steers one map. All methods but ``run``'s runners are called by one thread, the one that waits for it."""
 
-    def __init__(self, function: Callable[[Any], Any], items: list[Any], pool: SafeThreadPool, fail_fast: bool) -> None:
+    def __init__(
+        self, function: Callable[[Any], Any], items: Sequence[Any], pool: Callable[[], SafeThreadPool], fail_fast: bool
+    ) -> None:
         self.limits = LIMITS
         self.reason = "the work was over before more workers were worth it"
         self.mode = "threads"
@@ -79,11 +81,12 @@ class Driver:
         """Workers at first; 0 for all."""
         self._function = function
         self._items = items
-        self._pool = pool
+        self._pool = pool  # made when it is first asked for
         self._fail_fast = fail_fast
         self._began = time.perf_counter()
         self._ready: list[SafeFuture[str | None]] = []
         self._purity: str | None = ""  # not asked yet
+        self._most = 0  # isolated workers; not asked yet
         self.broken = False
         self.isolated: SafeThreadPool | None = None
         self._runner: IsolatedRunner | None = None
@@ -175,7 +178,7 @@ class Driver:
         self._mapped = mapped
         if scales:
             self.mode, self.reason = "threads", _SCALES
-            mapped._widen(self._pool._max_workers)
+            mapped._widen(self._pool()._max_workers)
         else:
             self._hand_over(done / (time.perf_counter() - self._began))
 
@@ -187,17 +190,20 @@ class Driver:
         """Look until the work can be said to scale by threads, or to be isolated, or neither."""
         limits = self.limits
         pause = limits.between_looks
-        lanes, most = 1, self._pool._max_workers
+        lanes, most = 1, self._pool()._max_workers
         why_not: str | None = ""  # not asked yet
         while True:
             cpu, then = self._cpu(), time.perf_counter()
             held = self._is_held()
+            computed = (self._cpu() - cpu) / (time.perf_counter() - then)
             if self.over(pause):
                 return
             busy = (self._cpu() - cpu) / (time.perf_counter() - then)
             pause = min(pause * 1.5, limits.longest_wait)
             if why_not == "" and self._mapped._finished:
                 why_not = self.impossible((time.perf_counter() - self._began) / self._mapped._finished)
+            if why_not is None and computed < 0.5:
+                held = True  # it waits for nothing: the machine is busy
             if why_not is None and held:
                 if self._left() < self.worth():
                     continue
@@ -235,13 +241,7 @@ class Driver:
 
     def _cpu(self) -> float:
         """Seconds that the workers have computed."""
-        if sys.platform != "linux":
-            return time.process_time()
-        total = 0.0
-        for thread in list(self._pool._threads):
-            with contextlib.suppress(OSError):  # it has just ended
-                total += time.clock_gettime(~(thread.native_id or 0) << 3 | 6)  # as pthread_getcpuclockid makes it
-        return total
+        return sum(cpu_of(thread.native_id or 0) for thread in list(self._pool()._threads))
 
     def _left(self) -> float:
         """Seconds of work that is left for one worker, as far as can be told."""
@@ -259,7 +259,9 @@ class Driver:
         return self.limits.worth_cold if "pyferris._interpreters" in sys.modules else self.limits.worth_first
 
     def _workers(self) -> int:
-        return min(self._pool._max_workers, usable_cores(), len(self._items))
+        if not self._most:
+            self._most = max(1, min(self._pool()._max_workers, usable_cores(), len(self._items)))
+        return self._most
 
     def impossible(self, cost: float) -> str | None:
         """Why the map cannot be isolated, where an item takes ``cost`` seconds; None if it can."""

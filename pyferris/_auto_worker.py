@@ -53,9 +53,9 @@ def _repeat(function: Callable[[Any], Any], item: Any, expected: bytes, most_ns:
     before = fingerprint(item)
     fastest = 0
     for _ in range(_TRIES):
-        began = time.perf_counter_ns()
+        began = time.thread_time_ns()  # other programs do not count
         result = function(item)
-        took = time.perf_counter_ns() - began
+        took = time.thread_time_ns() - began
         if encode_plain(result) is None or fingerprint(result) != expected:
             raise Unlike("an isolated worker gave another result than the caller for the same item")
         if fingerprint(item) != before:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from .thread_pool import SafeThreadPool
 
-__all__ = ["MapResult", "start_map"]
+__all__ = ["MapResult", "check_arguments", "start_map"]
 
 T = TypeVar("T")
 
@@ -164,6 +164,15 @@ def _run_coroutine(pool: SafeThreadPool, fn: Callable[..., Any], *args: Any) -> 
     return pool.submit(fn, *args).result()
 
 
+def check_arguments(name: str, fn: object, iterables: tuple[object, ...]) -> None:
+    """Raise ``TypeError`` where a map cannot have them."""
+    if not callable(fn):
+        raise TypeError(f"{name}() needs a callable as its first argument, not {type(fn).__name__}: {fn!r}")
+    for number, each in enumerate(iterables, 2):
+        if not hasattr(each, "__iter__") and not hasattr(each, "__getitem__"):
+            raise TypeError(f"{name}() needs an iterable as its argument {number}, not {type(each).__name__}: {each!r}")
+
+
 def start_map(
     name: str,
     pool: SafeThreadPool,
@@ -194,11 +203,7 @@ def start_map(
         raise ValueError(f"buffersize must be 1 or more, not {buffersize}")
     if not iterables:
         raise TypeError(f"{name}() needs at least one iterable after the function")
-    if not callable(fn):
-        raise TypeError(f"{name}() needs a callable as its first argument, not {type(fn).__name__}: {fn!r}")
-    for number, each in enumerate(iterables, 2):
-        if not hasattr(each, "__iter__") and not hasattr(each, "__getitem__"):
-            raise TypeError(f"{name}() needs an iterable as its argument {number}, not {type(each).__name__}: {each!r}")
+    check_arguments(name, fn, iterables)
     loop_thread = 0
     if batches is None and _runtime.is_coroutine_function(fn):
         fn = functools.partial(_run_coroutine, pool, fn)

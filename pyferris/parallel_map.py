@@ -6,17 +6,17 @@ import asyncio
 import dataclasses
 import logging
 import time
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
 from . import _native, _runtime
 from ._auto import Aside, Driver
 from ._auto_caller import number_from
 from .isolation import MapIsolation, resolve_isolation
-from .map_result import MapResult
+from .map_result import MapResult, check_arguments
 from .thread_pool import SafeThreadPool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
 
 __all__ = ["ExplainedList", "MapReport", "safe_parallel_map", "safe_parallel_map_async"]
 
@@ -80,7 +80,18 @@ class _ParallelMap:
         self.chunks = 0  # that the caller ran by itself
         self.rest: MapResult[Any] | None = None  # what it left to others
         self.began = time.perf_counter()
-        self.pool = SafeThreadPool(max_workers, "safe_parallel_map", isolation=kind)
+        self.made: SafeThreadPool | None = None
+        self.make: Callable[[], SafeThreadPool] = lambda: SafeThreadPool(
+            max_workers, "safe_parallel_map", isolation=kind
+        )
+        if max_workers is not None or not self.auto:
+            self.pool()  # raises here for wrong arguments
+
+    def pool(self) -> SafeThreadPool:
+        """Made when it is first asked for: a short map of a pure function needs none."""
+        if self.made is None:
+            self.made = self.make()
+        return self.made
 
     def start(
         self,
@@ -92,6 +103,7 @@ class _ParallelMap:
         return_exceptions: bool,
     ) -> MapResult[R]:
         if self.auto:
+            check_arguments(self.name, func, (data,))
             data = list(data)
             self.driver = Driver(func, data, self.pool, not return_exceptions)
         return self._start(func, data, chunksize, timeout, progress, return_exceptions)
@@ -107,14 +119,14 @@ class _ParallelMap:
     ) -> MapResult[R]:
         exactly = 1 if chunksize is None else chunksize
         lanes = 0 if self.driver is None else self.driver.lanes
-        return self.pool._start_map(
+        return self.pool()._start_map(
             self.name, func, (data,), timeout, exactly, None, progress, return_exceptions, fail_fast=True, lanes=lanes
         )
 
     def begin(
         self,
         func: Callable[[Any], R],
-        items: list[Any],
+        items: Sequence[Any],
         return_exceptions: bool,
     ) -> list[R] | None:
         """The results, where the caller of a pure function can begin to run it by itself."""
@@ -142,8 +154,9 @@ class _ParallelMap:
 
     def abort(self) -> None:
         """Cancel what is queued, ask the running to stop, wait for nobody."""
-        self.pool._abort()
-        self.pool.shutdown(wait=False)
+        if self.made is not None:
+            self.made._abort()
+            self.made.shutdown(wait=False)
 
     def finish(self, mapped: MapResult[R] | None, results: list[R], explain: bool) -> list[R]:
         chunks, workers, driver = self.chunks, 0, self.driver
@@ -296,8 +309,10 @@ def safe_parallel_map(
         results: list[Any] | None = None
         mapped: MapResult[Any] | None = None
         if work.auto and chunksize is None and timeout is None and not progress:
-            data = list(data)
-            results = work.begin(func, data, return_exceptions)
+            check_arguments(work.name, func, (data,))
+            items = data if type(data) in (range, tuple) else list(data)
+            data = items
+            results = work.begin(func, cast("Sequence[Any]", items), return_exceptions)
             mapped = work.rest
         if results is None:
             mapped = work.start(func, data, chunksize, timeout, progress, return_exceptions)
@@ -311,7 +326,8 @@ def safe_parallel_map(
         raise
     if work.driver is not None:
         work.driver.close(True)
-    work.pool.shutdown()
+    if work.made is not None:
+        work.made.shutdown()
     return work.finish(mapped, results, explain)
 
 
@@ -451,5 +467,5 @@ async def safe_parallel_map_async(
         raise
     if aside is not None:
         await aside.finish()
-    await work.pool.__aexit__(None, None, None)
+    await work.pool().__aexit__(None, None, None)
     return work.finish(mapped, results, explain)

@@ -171,7 +171,7 @@ def test_inline_stops_at_the_first_error_as_a_loop_would(parallel_map: Any) -> N
 @both
 def test_explain(parallel_map: Any, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("DEBUG", "pyferris"):
-        result = parallel_map(abs, range(-100, 0), 2, explain=True)
+        result = parallel_map(abs, range(-100, 0), 2, 10, explain=True)  # given a size, threads run them
     assert result == list(range(100, 0, -1))
     assert isinstance(result, ExplainedList)
     report = result.report
