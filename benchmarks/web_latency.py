@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import http.client
+import os
 import signal
 import statistics
 import subprocess
@@ -58,7 +58,7 @@ def serve(kind: str) -> None:
     else:
         pool = SafeThreadPool(2, isolation=kind)  # type: ignore[arg-type]
     config = uvicorn.Config(web_app.create_app(pool), log_level="warning")
-    with web_app.listen(0) as listening, contextlib.suppress(KeyboardInterrupt):
+    with web_app.listen(0) as listening:
         print(listening.getsockname()[1], flush=True)
         asyncio.run(uvicorn.Server(config).serve([listening]))
 
@@ -86,7 +86,11 @@ def ask_light(port: int, seconds: float) -> Latency:
 def measure(kind: str, busy: bool) -> Latency:
     """The light endpoint's latency; `busy`: while one heavy call after another runs."""
     with subprocess.Popen(
-        [sys.executable, __file__, "--serve", kind], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [sys.executable, __file__, "--serve", kind],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
     ) as server:
         try:
             assert server.stdout is not None
@@ -112,7 +116,7 @@ def measure(kind: str, busy: bool) -> Latency:
                 raise SystemExit("the heavy endpoint gave a wrong answer")
             return found
         finally:
-            server.send_signal(signal.SIGINT)  # it ends by itself, and its worker processes with it
+            os.killpg(server.pid, signal.SIGKILL)  # its worker processes as well
 
 
 def main() -> None:
