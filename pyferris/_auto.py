@@ -251,9 +251,9 @@ class Driver:
         return (len(self._items) - finished) * (time.perf_counter() - self._began) / finished
 
     def worth(self) -> float:
-        parked, _ = _native.interpreter_counts()
         if not HAS_INTERPRETERS:
             return self.limits.worth_process
+        parked, _ = _native.interpreter_counts()
         if parked >= self._workers():
             return self.limits.worth_warm
         return self.limits.worth_cold if "pyferris._interpreters" in sys.modules else self.limits.worth_first
