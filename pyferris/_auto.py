@@ -75,7 +75,7 @@ class Driver:
         self, function: Callable[[Any], Any], items: Sequence[Any], pool: Callable[[], SafeThreadPool], fail_fast: bool
     ) -> None:
         self.limits = LIMITS
-        self.reason = "the work was over before more workers were worth it"
+        self.reason: str = "the work was over before more workers were worth it"
         self.mode = "threads"
         self.lanes = 0 if inspect.iscoroutinefunction(function) else 1
         """Workers at first; 0 for all."""

@@ -114,7 +114,7 @@ def call_checked(
 
 def _mutable_parts(value: Any) -> Iterator[int]:
     """The identities of the lists, dicts and sets in a plain tree."""
-    kind = type(value)
+    kind = type(value)  # pyright: ignore[reportUnknownVariableType]
     if kind in _ATOMS:
         return
     if kind in _MUTABLE:

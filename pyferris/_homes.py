@@ -17,6 +17,7 @@ from _weakref import ref
 
 TYPE_CHECKING = False  # as in typing, which workers shall not have to import
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 __all__: list[str] = []
@@ -185,12 +186,20 @@ class Loading:
         self.home.passing.clear()
 
 
+def _forgetter(key: int) -> Callable[[object], None]:
+    homes = _homes  # bound here: the last ones go when the interpreter ends, and this module's globals with it
+
+    def forget(_: object) -> None:
+        homes.pop(key, None)
+
+    return forget
+
+
 def keep_home(function: Any, home: Home) -> None:
     """Have the arguments of ``function`` share its home, as long as both live."""
     key = id(function)
     try:
-        # Bound here: the last ones go when the interpreter ends, and this module's globals with it.
-        reference = ref(function, lambda _, homes=_homes: [homes.pop(key, None)].clear())
+        reference = ref(function, _forgetter(key))
     except TypeError:  # it takes none; then its arguments share nothing
         return
     _homes[key] = (reference, ref(home))

@@ -27,7 +27,7 @@ def is_plain(value: object) -> bool:
 
 def keeps(value: Any) -> bool:
     """The second half of ``is_plain``, for a tree of exact built-in types."""
-    kind = type(value)
+    kind = type(value)  # pyright: ignore[reportUnknownVariableType]
     if kind in _SCALARS:
         return True
     if kind in _NUMBERS:

@@ -17,7 +17,7 @@ from ._wire import code_bytes, encode_plain, seal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__: list[str] = []
+__all__ = ["MISSING", "Shipment", "ship", "still_valid"]
 
 Check = tuple[Any, ...]
 Coded = tuple[int, Any]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["call_each", "dumps", "dumps_error", "enter", "flush", "initialize", "leave", "load_function", "loads"]
 
 _native.set_shared_codec(_wire.dumps, _wire.loads_element)
-time.sleep = _native.sleep  # which a request to stop ends
+time.sleep = _native.sleep  # type: ignore[assignment]  # which a request to stop ends
 
 
 def load_function(blob: bytes) -> Any:

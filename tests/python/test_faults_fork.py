@@ -118,7 +118,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_fork_whose_preparations_let_go_of_the_gil() -> None:
-    """Other modules' hooks run after ours and may let other threads run: those found a mutex taken, and kept the GIL."""
+    """Other modules' hooks run after ours and may let other threads run: those waited for a mutex with the GIL."""
     first = """
     import os, time
     os.register_at_fork(before=lambda: time.sleep(0.002))

@@ -304,8 +304,15 @@ def test_one_interpreter_cannot_make_a_pool_of_others(pool):
 
 
 def test_what_an_initializer_sets_in_globals_is_there_for_calls_of_its_pool_only() -> None:
-    program: dict[str, Any] = {"table": None}
-    source = "def set_up(n):\n    global table\n    table = list(range(n))\n\ndef use(i):\n    return table and table[i] * 2\n"
+    program = {"table": None}
+    source = """
+def set_up(n):
+    global table
+    table = list(range(n))
+
+def use(i):
+    return table and table[i] * 2
+"""
     exec(compile(source, "<initializer>", "exec"), program)
     with SafeThreadPool(1, isolation="interpreter", initializer=program["set_up"], initargs=(5,)) as pool:
         assert pool.submit(program["use"], 4).result() == 8

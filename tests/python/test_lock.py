@@ -296,5 +296,5 @@ def test_timeouts_are_those_of_the_standard_library(kind):
         with pytest.raises(OverflowError):
             kind().acquire(timeout=timeout)
     for timeout in (-2, float("nan")):
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match=r"timeout|NaN"):
             kind().acquire(timeout=timeout)
