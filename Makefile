@@ -112,7 +112,7 @@ test-native: ## build and run the core's tests (GoogleTest)
 
 .PHONY: test-python
 test-python: $(STAMPS)/test $(STAMPS)/built ## run the Python tests and the docstrings' examples
-	$(BIN)/python -m pytest $(ARGS)
+	timeout --kill-after=30 1500 $(BIN)/python -m pytest $(ARGS)
 ifeq ($(ARGS),)
 	$(BIN)/python -m pytest --doctest-modules pyferris
 endif

@@ -11,7 +11,7 @@ import re
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from . import _native
 from ._auto_runner import Unusable, choose_probe
@@ -150,7 +150,7 @@ def number_from(first: int, error: object) -> None:
     """The items of the map whose item raised ``error`` begin with number ``first``."""
     notes: Any = getattr(error, "__notes__", None)
     if isinstance(error, BaseException) and type(notes) is list:
-        for place, note in enumerate(cast("list[Any]", notes)):
+        for place, note in enumerate(notes):  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
             found = re.fullmatch(r"raised for item (\d+) of the map", note) if isinstance(note, str) else None
             if found is not None:
                 notes[place] = f"raised for item {int(found[1]) + first} of the map"
