@@ -293,8 +293,10 @@ def safe_parallel_map(
     """Return ``[func(item) for item in data]``, computed by the workers of a pool.
 
     ``max_workers``: workers at most; ``chunksize``: items a run of a worker (None: measured); ``isolation``:
-    ``"auto"`` and ``"none"`` are threads, others as for ``SafeThreadPool``; ``progress``: show a progress line;
-    ``timeout``: seconds for the whole; ``explain``: the list has a ``report`` (``MapReport``) of how it came about.
+    ``"none"`` and others as for ``SafeThreadPool``; ``"auto"`` isolates a pure function that computes, where this
+    Python has interpreters and provably the same answers come of it, and is threads, or the caller itself, elsewhere;
+    ``progress``: show a progress line; ``timeout``: seconds for the whole; ``explain``: the list has a ``report``
+    (``MapReport``) of how it came about.
 
     The first exception, in time, is raised at once: what is queued is cancelled, what runs is asked to stop and not
     waited for; with ``return_exceptions`` it takes its item's place, unless it is no ``Exception`` (``SystemExit``,
