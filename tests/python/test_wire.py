@@ -618,7 +618,8 @@ ERRORS: list[BaseException] = [
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_exceptions(there: Elsewhere, error: BaseException) -> None:
-    error.add_note("a note")
+    if not hasattr(error, "__notes__"):  # it is the same one for each kind of worker
+        error.add_note("a note")
     error.extra = [1]  # type: ignore[attr-defined]
     got = over_there(there, lambda: error)
     assert type(got) is type(error)
