@@ -60,7 +60,6 @@ def _elements_are_pickled() -> Iterator[None]:
     _native.set_shared_codec(_wire.dumps, _wire.loads_element)
 
 
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_a_pickled_container_is_the_same_one(kind: Any, protocol: int) -> None:
