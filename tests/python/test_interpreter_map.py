@@ -130,7 +130,7 @@ def busy(number, counter):
 def test_what_runs_is_interrupted(pool, way):
     counter = SafeCounter()
     results = pool.map(busy, range(50), [counter] * 50, timeout=LIMIT if way != "timeout" else 0.3, chunksize=1)
-    while counter.get() < 2:
+    while not counter.get():  # one run may have taken all that is left
         pass
     if way == "close":
         results.close()
@@ -153,7 +153,7 @@ def test_cancelling_an_await_cancels_the_rest(pool):
             return await pool.map(busy, range(50), [counter] * 50)
 
         task = asyncio.ensure_future(wait())
-        while counter.get() < 2:
+        while not counter.get():  # one run may have taken all that is left
             await asyncio.sleep(0.001)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

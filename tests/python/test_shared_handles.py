@@ -10,12 +10,13 @@ import subprocess
 import sys
 import threading
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import own_process
 import pytest
 
-from pyferris import _native
+from pyferris import _native, _wire
 from pyferris.safe_thread import (
     SafeArray,
     SafeCondition,
@@ -49,6 +50,14 @@ class NamedDict(SafeDict[Any, Any]):
 
 def again(shared: Any) -> Any:
     return pickle.loads(pickle.dumps(shared))
+
+
+@pytest.fixture(autouse=True)
+def _elements_are_pickled() -> Iterator[None]:
+    """As before the first pool of interpreters, which another test may have made."""
+    _native.set_shared_codec(None, None)
+    yield
+    _native.set_shared_codec(_wire.dumps, _wire.loads_element)
 
 
 @pytest.mark.parametrize("kind", KINDS)
