@@ -127,6 +127,7 @@ def test_errors_take_the_place_of_their_items(eager: None, parallel_map: Any) ->
 
 
 @both
+@needs_interpreters  # an endless thread cannot be ended
 def test_the_time_of_an_isolated_map_is_limited(eager: None, parallel_map: Any) -> None:
     with pytest.raises(TimeoutError):
         parallel_map(endless_at_50, range(100), 2, timeout=0.5)

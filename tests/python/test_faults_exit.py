@@ -195,7 +195,7 @@ def test_exit_finishes_a_map_that_nobody_reads() -> None:
         "pool.submit(late)",
         "pool.map(abs, range(3))",
         "pyferris.SafeThreadPool(1, isolation='inline').submit(late)",
-        "pyferris.safe_thread.safe_parallel_map(abs, range(3))",
+        "pyferris.safe_thread.safe_parallel_map(abs, range(3), isolation='none')",
     ],
 )
 @pytest.mark.parametrize("used", [False, True])
