@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 import time
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
@@ -12,13 +11,14 @@ from . import _native, _runtime
 from ._auto import Aside, Driver
 from ._auto_caller import number_from
 from .isolation import MapIsolation, resolve_isolation
+from .map_report import ExplainedList, MapReport
 from .map_result import MapResult, check_arguments
 from .thread_pool import SafeThreadPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
 
-__all__ = ["ExplainedList", "MapReport", "safe_parallel_map", "safe_parallel_map_async"]
+__all__ = ["safe_parallel_map", "safe_parallel_map_async"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -29,34 +29,6 @@ _MODES = {
     "interpreter": ("interpreters", "interpreters with a GIL of their own"),
     "process": ("processes", "worker processes"),
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class MapReport:
-    """How a ``safe_parallel_map`` was carried out."""
-
-    mode: str
-    """``"threads"``, ``"interpreters"``, ``"processes"`` or ``"inline"``."""
-    reason: str
-    """Why that mode."""
-    items: int
-    chunks: int
-    """Runs of consecutive items, each by one worker."""
-    workers: int
-    """Workers that ran any; 0 for the caller."""
-    seconds: float
-    """From the call to the last result."""
-
-    @property
-    def speed(self) -> float:
-        """Items a second."""
-        return self.items / self.seconds if self.seconds else 0.0
-
-
-class ExplainedList(list[R]):
-    """The list of results, with how it came about in ``report``."""
-
-    report: MapReport
 
 
 class _ParallelMap:

@@ -11,8 +11,9 @@ from .decorator import safe_thread_decorator
 from .errors import BrokenPool, CallCancelled, PoolClosed, PyferrisError, ShutDown
 from .future import SafeFuture, cancel_requested, check_cancelled, current_future, sleep
 from .locks import SafeCondition, SafeLock, SafeRLock
+from .map_report import ExplainedList, MapReport
 from .map_result import MapResult
-from .parallel_map import ExplainedList, MapReport, safe_parallel_map, safe_parallel_map_async
+from .parallel_map import safe_parallel_map, safe_parallel_map_async
 from .queue import SafeQueue
 from .shared_data import SafeArray, SafeCounter, SafeDict, create_safe_shared_data
 from .thread import SafeThread

@@ -72,6 +72,7 @@ TESTED_ELSEWHERE = {
     "errors": "test_thread_pool.py",
     "isolation": "test_thread_pool.py",
     "locks": "test_lock.py",
+    "map_report": "test_parallel_map.py",
     "map_result": "test_map.py",
     "safe_thread": "test_readme.py",
 }
