@@ -6,6 +6,7 @@
 
 #include "py_compat.hpp"
 #include "pyferris/fork_guard.hpp"
+#include "thread_state.hpp"
 
 namespace pyferris::python {
 
@@ -48,7 +49,7 @@ void set_interpreter_bootstrap(std::string code) {
 }
 
 PyThreadState* Interpreter::enter(PyInterpreterState* interpreter) {
-    PyThreadState* state = PyThreadState_New(interpreter);
+    PyThreadState* state = new_thread_state(interpreter);
     PyEval_RestoreThread(state);
     return state;
 }
@@ -118,7 +119,7 @@ std::unique_ptr<Interpreter> Interpreter::make(std::string* error) {
         Py_EndInterpreter(state);
         return nullptr;
     }
-    made->keeper_ = PyThreadState_New(made->state_);
+    made->keeper_ = new_thread_state(made->state_);
     leave(state);
     return made;
 #else

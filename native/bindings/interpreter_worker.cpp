@@ -7,6 +7,7 @@
 #include "notifier.hpp"
 #include "py_compat.hpp"
 #include "py_wait.hpp"
+#include "thread_state.hpp"
 
 namespace pyferris::python {
 
@@ -121,7 +122,7 @@ InterpreterWorker::~InterpreterWorker() = default;
 bool InterpreterWorker::lease(std::string* error) {
     slot_->interpreter = Interpreter::lease(error);
     if (slot_->interpreter == nullptr) return false;
-    slot_->state = PyThreadState_New(slot_->interpreter->state());
+    slot_->state = new_thread_state(slot_->interpreter->state());
     const std::lock_guard lock(slot_->mutex);
     slot_->open = slot_->interpreter->state();
     slot_->ident = PyThread_get_thread_ident();

@@ -11,6 +11,7 @@
 #include "isolated_call.hpp"
 #include "pyferris/fork_guard.hpp"
 #include "pyferris/native_thread.hpp"
+#include "thread_state.hpp"
 
 namespace pyferris::python::notifier {
 
@@ -92,7 +93,7 @@ void count_out(State& self) {
 // No destructor on this frame when it attaches: it may never come back from that.
 void run(void* turn) {
     State& self = state();
-    PyThreadState* thread_state = PyThreadState_New(self.interpreter);
+    PyThreadState* thread_state = new_thread_state(self.interpreter);
     for (;;) {
         const Step step = next_step(self, reinterpret_cast<std::uintptr_t>(turn));
         PyEval_RestoreThread(thread_state);

@@ -8,6 +8,7 @@
 #include "py_args.hpp"
 #include "py_compat.hpp"
 #include "pyferris/spin.hpp"
+#include "thread_state.hpp"
 
 namespace pyferris::python {
 
@@ -93,7 +94,7 @@ PyWorker::~PyWorker() = default;
 
 bool PyWorker::start() {
     this_worker = this;
-    state_ = PyThreadState_New(shared_->interpreter);
+    state_ = new_thread_state(shared_->interpreter);
     PyEval_RestoreThread(state_);
     keep_spare_context();
     {

@@ -7,6 +7,7 @@
 #include "loop_bridge.hpp"
 #include "module_state.hpp"
 #include "pyferris/reactor.hpp"
+#include "thread_state.hpp"
 
 namespace pyferris::python {
 
@@ -29,7 +30,7 @@ Shared& shared() {
 // On the reactor's thread. No destructor of ours on this frame: attaching may never return.
 void wake_loops(const std::vector<std::uint64_t>& numbers) {
     Shared& all = shared();
-    if (all.thread_state == nullptr) all.thread_state = PyThreadState_New(all.interpreter);
+    if (all.thread_state == nullptr) all.thread_state = new_thread_state(all.interpreter);
     PyEval_RestoreThread(all.thread_state);
     for (const std::uint64_t number : numbers) {
         PyObject* reference = nullptr;
