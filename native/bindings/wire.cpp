@@ -17,14 +17,10 @@ constexpr Py_ssize_t kLargeBlock = 32 * 1024;  // bytes; smaller ones are copied
 constexpr int kFlatVersion = 2;                // of marshal: floats in binary, no table of shared objects
 constexpr int kTreeVersion = 4;                // keeps shared lists shared
 
-// How far down an object is of exact built-in types.
-enum class Shape : char { scalar, tree, other };
-
-Shape scalar_shape(PyObject* object) {
-    if (object == Py_None || object == Py_True || object == Py_False || object == Py_Ellipsis) return Shape::scalar;
-    const bool plain = PyLong_CheckExact(object) || PyFloat_CheckExact(object) || PyUnicode_CheckExact(object) ||
-                       PyBytes_CheckExact(object) || PyComplex_CheckExact(object);
-    return plain ? Shape::scalar : Shape::other;
+bool is_scalar(PyObject* object) {
+    if (object == Py_None || object == Py_True || object == Py_False || object == Py_Ellipsis) return true;
+    return PyLong_CheckExact(object) || PyFloat_CheckExact(object) || PyUnicode_CheckExact(object) ||
+           PyBytes_CheckExact(object) || PyComplex_CheckExact(object);
 }
 
 bool is_tree(PyObject* object, int depth);
@@ -37,20 +33,14 @@ bool is_tree_of(PyObject* const* items, Py_ssize_t count, int depth) {
 }
 
 bool is_tree_of_set(PyObject* set, int depth) {
-    Py_ssize_t position = 0;
-    const PyRef list = PyRef::steal(PySequence_List(set));
-    if (!list) {
-        PyErr_Clear();
-        return false;
-    }
-    for (; position < PyList_GET_SIZE(list.get()); ++position) {
-        if (!is_tree(PyList_GET_ITEM(list.get(), position), depth)) return false;
-    }
-    return true;
+    const PyRef items = PyRef::steal(PySequence_Tuple(set));
+    if (items) return is_tree_of(&PyTuple_GET_ITEM(items.get(), 0), PyTuple_GET_SIZE(items.get()), depth);
+    PyErr_Clear();
+    return false;
 }
 
 bool is_tree(PyObject* object, int depth) {
-    if (scalar_shape(object) == Shape::scalar) return true;
+    if (is_scalar(object)) return true;
     if (depth == kDeepest) return false;  // also where an object holds itself
     ++depth;
     if (PyTuple_CheckExact(object)) return is_tree_of(&PyTuple_GET_ITEM(object, 0), PyTuple_GET_SIZE(object), depth);
@@ -74,9 +64,9 @@ bool is_tree(PyObject* object, int depth) {
 }
 
 bool is_flat(PyObject* object) {
-    if (!PyTuple_CheckExact(object)) return scalar_shape(object) == Shape::scalar;
+    if (!PyTuple_CheckExact(object)) return is_scalar(object);
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(object); ++i) {
-        if (scalar_shape(PyTuple_GET_ITEM(object, i)) != Shape::scalar) return false;
+        if (!is_scalar(PyTuple_GET_ITEM(object, i))) return false;
     }
     return true;
 }
