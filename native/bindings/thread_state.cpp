@@ -1,10 +1,16 @@
 #include "thread_state.hpp"
 
+#if PY_VERSION_HEX < 0x030C0000
 #include <mutex>
 
 #include "pyferris/fork_guard.hpp"
+#endif
 
 namespace pyferris::python {
+
+// 3.12 makes the runtime's lock anew in the child before it needs it. 3.13 takes it before it forks: a mutex of ours
+// that is taken inside fork() must not be held while a thread waits for it.
+#if PY_VERSION_HEX < 0x030C0000
 
 namespace {
 
@@ -21,5 +27,11 @@ PyThreadState* new_thread_state(PyInterpreterState* interpreter) {
     const std::lock_guard lock(making());
     return PyThreadState_New(interpreter);
 }
+
+#else
+
+PyThreadState* new_thread_state(PyInterpreterState* interpreter) { return PyThreadState_New(interpreter); }
+
+#endif
 
 }  // namespace pyferris::python

@@ -1,7 +1,7 @@
-// How native threads get their Python thread state: never while the process forks.
+// How native threads get their Python thread state: on 3.11, never while the process forks.
 //
-// Making one takes a lock of the runtime's, without the GIL. A forked child needs that lock at once, before CPython has
-// made it anew (3.11): where another thread held it just then, the child waits for ever.
+// Making one takes a lock of the runtime's, without the GIL. A forked child of 3.11 needs that lock before CPython has
+// made it anew: where another thread held it just then, the child waits for ever.
 #pragma once
 
 #include "py_ref.hpp"

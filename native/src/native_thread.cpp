@@ -2,9 +2,7 @@
 
 #include <uv.h>
 
-#ifndef _WIN32
-#include <pthread.h>
-#endif
+#include "detail/detach_thread.hpp"
 
 namespace pyferris {
 
@@ -31,11 +29,7 @@ void NativeThread::join() {
 bool NativeThread::start_detached(Work work, void* argument) {
     uv_thread_t thread{};
     if (uv_thread_create(&thread, work, argument) != 0) return false;
-#ifdef _WIN32
-    CloseHandle(thread);
-#else
-    pthread_detach(thread);
-#endif
+    detach_thread(thread);
     return true;
 }
 

@@ -4,6 +4,7 @@
 #include <iterator>
 #include <utility>
 
+#include "detail/detach_thread.hpp"
 #include "detail/pool_worker.hpp"
 #include "pyferris/blocked_wait.hpp"
 #include "pyferris/fork_guard.hpp"
@@ -20,33 +21,6 @@ struct Registry {
 
 Registry& registry() {
     static auto* const instance = new Registry();  // never destroyed: workers may outlive static destruction
-    return *instance;
-}
-
-// A thread cannot join itself: the last worker of a pool that nobody joins leaves its handle here, and the next
-// thread that does so joins it. One handle at most is ever waiting.
-class Reaper {
-  public:
-    void leave(uv_thread_t thread) {
-        uv_thread_t previous{};
-        bool join = false;
-        {
-            const std::lock_guard lock(mutex_);
-            join = std::exchange(waiting_, true);
-            previous = std::exchange(thread_, thread);
-        }
-        if (join) uv_thread_join(&previous);
-    }
-    void forget() { waiting_ = false; }  // in a forked child
-
-  private:
-    std::mutex mutex_;
-    uv_thread_t thread_{};
-    bool waiting_ = false;
-};
-
-Reaper& reaper() {
-    static auto* const instance = new Reaper();
     return *instance;
 }
 
@@ -74,7 +48,7 @@ ThreadPool::~ThreadPool() {
     const uv_thread_t self = uv_thread_self();
     for (auto& worker : gone_) {
         if (uv_thread_equal(&worker->thread, &self) != 0) {
-            reaper().leave(worker->thread);
+            detach_thread(worker->thread);  // a thread cannot join itself
         } else {
             uv_thread_join(&worker->thread);
         }
@@ -210,7 +184,6 @@ void ThreadPool::unlock_after_fork() {
 void ThreadPool::after_fork_in_child(const std::function<void(Task&)>& orphan) {
     BlockedWait::forget_lost_threads();
     std::vector<Task*> orphans;
-    reaper().forget();
     for (ThreadPool* pool : registry().pools) {
         // The workers' threads do not exist here. Their records are left alone: parkers may be in any state.
         while (Task* task = pool->queue_.pop_front()) orphans.push_back(task);

@@ -93,6 +93,7 @@ def test_a_traceback_that_leads_back_is_printed_whole() -> None:
         def fail():
             mine = current_future()
             1 / 0
+        gc.disable()
         pool = SafeThreadPool(1)
         pool.submit(fail)
         pool.shutdown()
