@@ -1,9 +1,11 @@
 #include "future_object.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 
 #include "context_scope.hpp"
+#include "interpreter_worker.hpp"
 #include "isolated_call.hpp"
 #include "notifier.hpp"
 #include "py_compat.hpp"
@@ -290,22 +292,32 @@ PyObject* outcome(FutureObject* self, bool awaited) {
 namespace {
 
 constexpr std::size_t kBacklog = 32;  // queued calls from which on a reader naps
-constexpr std::chrono::microseconds kNap{50};
+constexpr std::int64_t kLeastNapUs = 50;
+constexpr std::int64_t kMostNapUs = 500;
 
 // Who reads the results of many calls one after another would be woken for each of them, and take the core of a worker
-// each time. As long as plenty is queued a reader naps instead. As `wait_final`; 0: wait in earnest.
+// each time. As long as plenty is queued a reader naps instead, the longer the longer the queue will last. As
+// `wait_final`; 0: wait in earnest.
 int nap_while_busy(FutureObject* self, Deadline deadline) {
     const auto* pool = reinterpret_cast<PoolObject*>(self->call.pool);
-    const std::shared_ptr<ThreadPool> threads = pool != nullptr ? pool->shared->threads : nullptr;
-    while (threads != nullptr && threads->backlog() > kBacklog && now_ns() < deadline) {
+    if (pool == nullptr || pool->shared->threads == nullptr || pool->shared->isolated == nullptr) return 0;
+    const std::shared_ptr<PoolShared> shared = pool->shared;
+    std::atomic<std::int64_t>& nap_us = shared->isolated->nap_us;
+    for (;;) {
+        const std::size_t before = shared->threads->backlog();
+        const std::uint64_t now = now_ns();
+        if (before <= kBacklog || now >= deadline) return 0;
+        const std::int64_t nap = std::clamp(nap_us.load(std::memory_order_relaxed), kLeastNapUs, kMostNapUs);
         PyThreadState* state = PyEval_SaveThread();
-        std::this_thread::sleep_for(kNap);
+        std::this_thread::sleep_for(std::chrono::nanoseconds(std::min<std::uint64_t>(nap * 1000, deadline - now)));
         PyEval_RestoreThread(state);
+        const std::size_t after = shared->threads->backlog();
+        const bool lasts = after > before || (after > kBacklog && after - kBacklog > 2 * (before - after));
+        nap_us.store(lasts ? nap * 2 : nap / 2, std::memory_order_relaxed);
         notifier::drop_finished();
         if (self->state.is_final()) return 1;
         if (PyErr_CheckSignals() != 0) return -1;
     }
-    return 0;
 }
 
 }  // namespace

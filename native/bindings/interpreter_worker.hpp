@@ -8,6 +8,8 @@
 // A slot (worker_slots.hpp) is what others may touch of a worker.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -21,6 +23,7 @@ struct IsolatedPool {
     std::string environment;                      // for `_worker.enter`
     std::shared_ptr<const Shipment> initializer;  // or null
     Message initargs;
+    std::atomic<std::int64_t> nap_us{0};  // of readers while much is queued; see nap_while_busy
 
     std::mutex mutex;
     std::vector<std::shared_ptr<WorkerSlot>> slots;  // guarded by mutex
