@@ -143,8 +143,9 @@ tidy: $(STAMPS)/tidy $(STAMPS)/built ## look for bugs in the native code with cl
 
 .PHONY: bench
 bench: $(STAMPS)/test $(STAMPS)/built ## compare with the standard library, write benchmarks/RESULTS.md
-	$(BIN)/python benchmarks/run.py
-	$(BIN)/python benchmarks/bench_isolation.py
+	# With bytecode files, as an installed package has them: without, each new interpreter compiles the package.
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python benchmarks/run.py
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python benchmarks/bench_isolation.py
 
 .PHONY: bench-native
 bench-native: ## run the core's own benchmarks (Google Benchmark)

@@ -190,7 +190,7 @@ def maps() -> None:
         if function is not identity:  # which takes it seconds
             ways["ThreadPoolExecutor"] = lambda: mapped(threads, function, list(make()))
         ways[OURS] = lambda: safe_parallel_map(function, make())
-        compare(f"safe_parallel_map: {name}", target, lambda: [function(item) for item in make()], ways, against)
+        compare(f"safe_parallel_map: {name}", target, lambda: list(map(function, make())), ways, against)
 
     ms = calls_of(1e-3)
     row("pure computation, 200 items of 10 ms", "1.75x", spin, [10 * ms] * 200)

@@ -72,7 +72,12 @@ class Driver:
     """Steers one map. All methods but ``run``'s runners are called by one thread, the one that waits for it."""
 
     def __init__(
-        self, function: Callable[[Any], Any], items: Sequence[Any], pool: Callable[[], SafeThreadPool], fail_fast: bool
+        self,
+        function: Callable[[Any], Any],
+        items: Sequence[Any],
+        pool: Callable[[], SafeThreadPool],
+        max_workers: int | None,
+        fail_fast: bool,
     ) -> None:
         self.limits = LIMITS
         self.reason: str = "the work was over before more workers were worth it"
@@ -82,6 +87,7 @@ class Driver:
         self._function = function
         self._items = items
         self._pool = pool  # made when it is first asked for
+        self._max_workers = max_workers
         self._fail_fast = fail_fast
         self._began = time.perf_counter()
         self._ready: list[SafeFuture[str | None]] = []
@@ -254,13 +260,14 @@ class Driver:
         if not HAS_INTERPRETERS:
             return self.limits.worth_process
         parked, _ = _native.interpreter_counts()
-        if parked >= self._workers():
+        if parked and parked >= self._workers():
             return self.limits.worth_warm
         return self.limits.worth_cold if "pyferris._interpreters" in sys.modules else self.limits.worth_first
 
     def _workers(self) -> int:
         if not self._most:
-            self._most = max(1, min(self._pool()._max_workers, usable_cores(), len(self._items)))
+            cores = usable_cores()
+            self._most = max(1, min(self._max_workers or cores, cores, len(self._items)))
         return self._most
 
     def impossible(self, cost: float) -> str | None:

@@ -130,20 +130,22 @@ class Beginning:
         end = min(len(results) + count, len(self._items))
         while len(results) < end:
             try:
-                results.extend(map(self._function, self._items[len(results) : end]))
-                if len(results) < end:
-                    self._raise_stop_iteration()
+                _native.extend_by(results, self._function, self._items, end)
+            except StopIteration as error:
+                stopped = RuntimeError("the call raised StopIteration")
+                self._note(stopped)
+                if not self._return_exceptions:
+                    raise stopped from error
+                stopped.__cause__ = error
+                results.append(stopped)
             except Exception as error:
-                error.add_note(f"raised for item {len(results)} of the map")
+                self._note(error)
                 if not self._return_exceptions:
                     raise
                 results.append(error)
 
-    def _raise_stop_iteration(self) -> None:
-        try:
-            self._function(self._items[len(self.results)])  # once more: the map has taken it for its own end
-        except StopIteration as error:
-            raise RuntimeError("the call raised StopIteration") from error
+    def _note(self, error: Exception) -> None:
+        error.add_note(f"raised for item {len(self.results)} of the map")
 
 
 def number_from(first: int, error: object) -> None:

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["answer", "capture", "deliver", "deliver_to", "preload"]
 
 # CPython's own modules that harm the process when a worker initialises them first: by static types that the first
-# interpreter to come along fills in (3.12.1 aborts, 3.13.0 frees what another interpreter has allocated).
+# interpreter to come along fills in (3.12.1 aborts, 3.13.0 frees what another interpreter has allocated). A worker that
+# wants one that is a file asks, as for all files, and it is loaded here first (``answer``). For what is built into
+# Python nobody asks.
 PRELOADED = ("_datetime", "_decimal", "_zoneinfo", "_ctypes", "pyexpat", "_elementtree")
 
 _preloaded = False
@@ -36,7 +38,7 @@ def preload() -> None:
     global _preloaded
     if _preloaded:
         return
-    for name in PRELOADED:
+    for name in set(sys.builtin_module_names) & set(PRELOADED):
         with contextlib.suppress(ImportError):  # left out of this build
             importlib.import_module(name)
     _native.keep_memory_at_exit()

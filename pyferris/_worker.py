@@ -213,11 +213,12 @@ def _clean() -> bool:
     gc.set_threshold(*thresholds)
     gc.callbacks.clear()
     gc.collect()
-    hook, sys.unraisablehook = sys.unraisablehook, _ignore
-    for namespace in dropped:  # or what C code refers to keeps whole modules, as at the end of an interpreter
-        namespace.clear()
-    gc.collect()
-    sys.unraisablehook = hook
+    if dropped:
+        hook, sys.unraisablehook = sys.unraisablehook, _ignore
+        for namespace in dropped:  # or what C code refers to keeps whole modules, as at the end of an interpreter
+            namespace.clear()
+        gc.collect()
+        sys.unraisablehook = hook
     return threads_ended and not _running_threads() and not _worker_guard.foreign_extensions and not gc.garbage
 
 

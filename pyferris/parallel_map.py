@@ -52,6 +52,7 @@ class _ParallelMap:
         self.chunks = 0  # that the caller ran by itself
         self.rest: MapResult[Any] | None = None  # what it left to others
         self.began = time.perf_counter()
+        self.max_workers = max_workers
         self.made: SafeThreadPool | None = None
         self.make: Callable[[], SafeThreadPool] = lambda: SafeThreadPool(
             max_workers, "safe_parallel_map", isolation=kind
@@ -77,7 +78,7 @@ class _ParallelMap:
         if self.auto:
             check_arguments(self.name, func, (data,))
             data = list(data)
-            self.driver = Driver(func, data, self.pool, not return_exceptions)
+            self.driver = Driver(func, data, self.pool, self.max_workers, not return_exceptions)
         return self._start(func, data, chunksize, timeout, progress, return_exceptions)
 
     def _start(
@@ -102,7 +103,7 @@ class _ParallelMap:
         return_exceptions: bool,
     ) -> list[R] | None:
         """The results, where the caller of a pure function can begin to run it by itself."""
-        driver = self.driver = Driver(func, items, self.pool, not return_exceptions)
+        driver = self.driver = Driver(func, items, self.pool, self.max_workers, not return_exceptions)
         beginning = driver.begin(return_exceptions) if driver.lanes else None
         if beginning is None:
             return None

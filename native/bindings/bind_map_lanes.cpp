@@ -59,7 +59,35 @@ PyObject* gil_delay(PyObject* /*module*/, PyObject* args) {
     return PyFloat_FromDouble(static_cast<double>(now_ns() - asked) / 1e9);
 }
 
+PyObject* item_of(PyObject* items, Py_ssize_t index) {
+#ifndef Py_GIL_DISABLED
+    if (PyList_CheckExact(items) && index < PyList_GET_SIZE(items)) return Py_NewRef(PyList_GET_ITEM(items, index));
+#endif
+    return PySequence_GetItem(items, index);
+}
+
+// `extend_by(results, function, items, end)`: appends `function(items[i])` for each i from len(results) to `end`.
+PyObject* extend_by(PyObject* /*module*/, PyObject* args) {
+    PyObject* results = nullptr;
+    PyObject* function = nullptr;
+    PyObject* items = nullptr;
+    Py_ssize_t end = 0;
+    if (PyArg_ParseTuple(args, "O!OOn", &PyList_Type, &results, &function, &items, &end) == 0) return nullptr;
+    const vectorcallfunc call = PyVectorcall_Function(function);
+    for (Py_ssize_t i = PyList_GET_SIZE(results); i < end; ++i) {
+        const PyRef item = PyRef::steal(item_of(items, i));
+        if (!item) return nullptr;
+        PyObject* given[2] = {nullptr, item.get()};  // room for a self, as the flag promises
+        const PyRef result =
+            PyRef::steal(call != nullptr ? call(function, given + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr)
+                                         : PyObject_CallOneArg(function, item.get()));
+        if (!result || PyList_Append(results, result.get()) != 0) return nullptr;
+    }
+    Py_RETURN_NONE;
+}
+
 PyMethodDef functions[] = {
+    {"extend_by", extend_by, METH_VARARGS, nullptr},
     {"gil_delay", gil_delay, METH_VARARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
