@@ -2,7 +2,7 @@
 
 One worker takes the items in order from the first moment, as a loop would. Whoever waits for the map looks at it now
 and then (``Driver``): is it long enough to be worth more workers; is the interpreter free for other threads while an
-item runs; and if it is not, would another interpreter give the same answers?
+item runs; and if it is not, would another interpreter, or process, give the same?
 
     one worker --the interpreter is free--> all of them, threads
         `--it is held, the function is pure--> workers boot, repeat an item --alike--> isolated
@@ -54,7 +54,7 @@ class Limits:
     worth_warm: float = 0.02  # of work that is left, where interpreters are parked
     worth_cold: float = 0.08
     worth_first: float = 0.2  # where this process has made none yet
-    worth_process: float = 2.0
+    worth_process: float = 1.5  # where workers are processes
     least_item: float = 1e-6  # what an item must take to be worth its way
     slower: float = 1.3  # an isolated worker may take so many times as long for an item; 0: any time
     gain: float = 1.1  # an isolated map must be so many times as fast as one worker; 0: any speed
@@ -176,7 +176,7 @@ class Driver:
 
     def _impure(self) -> str | None:
         if self._purity == "":
-            self._purity = _purity.why_impure(self._function)
+            self._purity = _purity.why_impure(self._function, process=not HAS_INTERPRETERS)
         return self._purity
 
     def go_on(self, mapped: MapResult[Any], done: int, scales: bool) -> None:
@@ -272,8 +272,6 @@ class Driver:
 
     def impossible(self, cost: float) -> str | None:
         """Why the map cannot be isolated, where an item takes ``cost`` seconds; None if it can."""
-        if not HAS_INTERPRETERS:
-            return "this Python has no interpreters with a lock of their own"
         if self._workers() < 2:
             return "there is one worker only, or one core"
         if not _native.in_main_interpreter():
@@ -321,7 +319,8 @@ class Driver:
         runner = self._runner = IsolatedRunner(self.isolated, mapped, self._function, self._fail_fast)
         mapped._run_by(runner)
         mapped._widen(2 * workers)  # while one of them is on its way, another runs
-        self.mode, self.reason = "interpreters", f"the function is pure and computes: {workers} isolated workers"
+        self.mode = "interpreters" if HAS_INTERPRETERS else "processes"
+        self.reason = f"the function is pure and computes: {workers} isolated workers"
         self.workers = workers
         self._release()
         then, before = time.perf_counter(), mapped._finished

@@ -7,9 +7,10 @@ import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _auto_worker, _native, _shipping, _wire
-from ._plain import is_plain
-from ._worker_calls import CHECKED
+from ._plain import has_sets, is_plain
+from ._worker_calls import CHECKED, CHECKED_APART
 from .errors import CallCancelled
+from .isolation import HAS_INTERPRETERS
 from .thread_pool import SafeThreadPool
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ class Probe(NamedTuple):
     """What a worker may take for it; 0 for any time."""
 
 
+def can_travel(value: object) -> bool:
+    """Whether a copy of it, where the isolated workers are, cannot be told from it."""
+    return is_plain(value) and (HAS_INTERPRETERS or not has_sets(value))
+
+
 def choose_probe(
     samples: list[tuple[int, int]], result_of: Callable[[int], Any], items: Sequence[Any], left: float, slower: float
 ) -> Probe:
@@ -50,9 +56,9 @@ def choose_probe(
         except Exception:
             why = "items have failed"
             continue
-        if is_plain(item) and is_plain(result):
+        if can_travel(item) and can_travel(result):
             return Probe(item, _auto_worker.fingerprint(result), max(1, int(took * slower)) if slower else 0)
-        what, thing = ("items", item) if not is_plain(item) else ("results", result)
+        what, thing = ("items", item) if not can_travel(item) else ("results", result)
         why = f"{what} are no plain data of which copies cannot be told from them: {type(thing).__qualname__}"
     raise Unusable(why)
 
@@ -62,18 +68,24 @@ def boot(
 ) -> tuple[SafeThreadPool, list[SafeFuture[str | None]]]:
     """A pool whose workers have repeated the probe, once the futures are done."""
     pool = SafeThreadPool(
-        workers,
-        "safe_parallel_map_isolated",
-        _auto_worker.verify,
-        (_shipping.ship(function).blob, *probe),
-        isolation="interpreter",
+        workers, "safe_parallel_map_isolated", _auto_worker.verify, (_ship(function), *probe), isolation="isolated"
     )
     try:
+        if pool._processes is not None:
+            pool._processes.start(workers)
         return pool, [pool.submit(_auto_worker.verdict) for _ in range(workers)]
     except BaseException:
         pool._abort()
         pool.shutdown(wait=False)
         raise
+
+
+def _ship(function: Callable[[Any], Any]) -> bytes:
+    if HAS_INTERPRETERS:
+        return _shipping.ship(function).blob
+    from . import _process_workers
+
+    return _process_workers.ship(function)
 
 
 def why_useless(ready: list[SafeFuture[str | None]]) -> str | None:
@@ -96,11 +108,8 @@ class IsolatedRunner:
     def __init__(
         self, pool: SafeThreadPool, mapped: MapResult[Any], function: Callable[[Any], Any], fail_fast: bool
     ) -> None:
-        self._pool = pool
         self._mapped = mapped
-        self._fail_fast = fail_fast
-        self._shipment = _native.prepare_shipment(function)
-        self._output = _native.current_output()
+        self._submit = _submitter(pool, function, fail_fast)
         self._lock = threading.Lock()
         self._done = 0  # guarded by _lock
         self._again = 0  # guarded by _lock; of those, by the caller
@@ -109,12 +118,11 @@ class IsolatedRunner:
         """(results, None for each place that is to be called here, nanoseconds of work)."""
         if self.given_up is not None:
             return self._here(items)
-        if not is_plain(items):
+        if not can_travel(items):
             self._count(len(items), len(items), "items are not plain data")
             return self._here(items)
         try:
-            future = _native.submit_batch(self._pool, self._shipment, items, CHECKED, self._fail_fast, self._output)
-            data, failures, took = _native.wait_through(future)
+            data, failures, took = _native.wait_through(self._submit(items))
             results: list[Any] = _wire.loads(data)
         except (CallCancelled, concurrent.futures.CancelledError):
             raise
@@ -140,3 +148,11 @@ class IsolatedRunner:
             useless = self._again > 8 and self._again * 8 > self._done
         if useless and self.given_up is None:
             self.give_up(f"{why}: {self._again} of {self._done} had to be done again")
+
+
+def _submitter(pool: SafeThreadPool, function: Callable[[Any], Any], fail_fast: bool) -> Callable[[list[Any]], Any]:
+    """What has a worker of the pool run ``call_checked`` for items, and returns its future."""
+    if pool._processes is not None:
+        return pool._processes.runs(pool, function, CHECKED_APART, fail_fast)
+    shipment, output = _native.prepare_shipment(function), _native.current_output()
+    return lambda items: _native.submit_batch(pool, shipment, items, CHECKED, fail_fast, output)

@@ -6,7 +6,7 @@ import marshal
 import time
 
 from ._native import CallCancelled, encode_plain
-from ._plain import keeps, keeps_all
+from ._plain import has_sets, keeps, keeps_all
 from ._wire import load_function, seal
 
 TYPE_CHECKING = False  # typing is not imported in a worker
@@ -69,11 +69,12 @@ def _repeat(function: Callable[[Any], Any], item: Any, expected: bytes, most_ns:
 
 
 def call_checked(
-    function: Callable[[Any], Any], items: list[Any], fail_fast: bool
+    function: Callable[[Any], Any], items: list[Any], fail_fast: bool, apart: bool
 ) -> tuple[bytes, dict[int, None] | None, int]:
     """As ``call_each``; but a failure is None: that item is to be called by the caller.
 
-    So is one that fails, or whose call changes it, or gives back a part of it, or something that no copy equals.
+    So is one that fails, or whose call changes it, or gives back a part of it, or something that no copy equals. In
+    another process, ``apart``, that is any set as well.
     """
     if _verdict is not None:
         raise Unlike(_verdict)
@@ -103,9 +104,9 @@ def call_checked(
         failures[place] = None
         results.append(None)
     data = encode_plain(results)
-    if data is None or not keeps_all(results):
+    if data is None or not keeps_all(results) or (apart and has_sets(results)):
         for place, result in enumerate(results):
-            if encode_plain(result) is None or not keeps(result):
+            if encode_plain(result) is None or not keeps(result) or (apart and has_sets(result)):
                 failures[place] = results[place] = None
         data = encode_plain(results)
     assert data is not None

@@ -11,7 +11,7 @@ TYPE_CHECKING = False  # typing is not imported in a worker
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["is_plain", "keeps", "keeps_all", "keeps_order"]
+__all__ = ["has_sets", "is_plain", "keeps", "keeps_all", "keeps_order"]
 
 _SCALARS = frozenset({int, str, bytes, bool, type(None), type(...)})
 _NUMBERS = frozenset({float, complex})
@@ -47,6 +47,18 @@ def keeps_all(values: Any) -> bool:
     if kinds <= _SCALARS | _NUMBERS:
         return not any(map(ne, values, values))
     return all(map(keeps, values))
+
+
+def has_sets(value: Any) -> bool:
+    """Whether there is a set in a tree of exact built-in types: another process walks through it in another order."""
+    kind = type(value)  # pyright: ignore[reportUnknownVariableType]
+    if kind is set or kind is frozenset:
+        return True
+    if kind is dict:
+        return has_sets(tuple(value)) or has_sets(tuple(value.values()))
+    if kind is not list and kind is not tuple:
+        return False
+    return not set(map(type, value)) <= _SCALARS | _NUMBERS and any(map(has_sets, value))
 
 
 def keeps_order(values: Any) -> bool:

@@ -37,7 +37,18 @@ class ProcessWorkers:
         if initializer is not None:
             self._first = _job(INITIALIZE, initializer, (initargs, {}), "the initargs")
         self._by_thread: dict[int, WorkerProcess] = {}  # each thread sees to its own
+        self._started: list[WorkerProcess] = []  # that no thread has taken yet
         self._owner = os.getpid()
+
+    def start(self, count: int) -> None:
+        """Start so many processes that threads will take: here nobody has to wait for the interpreter, which computes.
+
+        Before the first call.
+        """
+        for _ in range(count):
+            made = self._make()
+            made.start()
+            self._started.append(made)
 
     def submit(
         self, pool: SafeThreadPool, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -73,6 +84,18 @@ class ProcessWorkers:
 
         return run
 
+    def runs(
+        self, pool: SafeThreadPool, fn: Callable[..., Any], single: int, fail_fast: bool
+    ) -> Callable[[list[Any]], SafeFuture[Any]]:
+        """What queues the items of a run as one call, whose result is that of ``call_each``."""
+        blob, name, output = ship(fn), _blame.name(fn), (sys.stdout, sys.stderr)
+
+        def submit(items: list[Any]) -> SafeFuture[Any]:
+            arguments = dumps((items, single, fail_fast), f"an item for {name}")
+            return pool._submit_thread(self._call, Job(EACH, blob, name, arguments, output))
+
+        return submit
+
     def begin(self) -> None:
         """Start the process of this thread and have it run the initializer. Raises what that raised."""
         self._process().begin()
@@ -96,17 +119,26 @@ class ProcessWorkers:
         if self._owner != os.getpid():  # forked: none of them is this process's
             self._owner = os.getpid()
             self._by_thread.clear()
+            self._started.clear()
         ident = threading.get_ident()
         found = self._by_thread.get(ident)
         if found is None:
-            found = made = self._by_thread[ident] = self._make()
+            found = made = self._by_thread[ident] = self._take()
 
             def end() -> None:
                 self._by_thread.pop(ident, None)
                 made.end()
+                while not self._by_thread and self._started:
+                    self._take().end()
 
             cast("_runtime.WorkerThread", threading.current_thread()).at_end.append(end)
         return found
+
+    def _take(self) -> WorkerProcess:
+        try:
+            return self._started.pop()
+        except IndexError:
+            return self._make()
 
     def _make(self) -> WorkerProcess:
         return WorkerProcess(self._name, self._environment, self._directory, self._first)

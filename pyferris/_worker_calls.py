@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["CHECKED", "await_item", "call_each", "run_coroutine"]
+__all__ = ["CHECKED", "CHECKED_APART", "await_item", "call_each", "run_coroutine"]
 
 CHECKED = 2
 """As ``single`` of a run of items: see ``_auto_worker.call_checked``."""
+CHECKED_APART = 3
+"""The same in another process."""
 
 
 def call_each(
@@ -26,10 +28,10 @@ def call_each(
     Return the encoded results, the encoded errors by place, or None, and the nanoseconds it took. With ``fail_fast``
     the first error ends it.
     """
-    if single == CHECKED:  # for isolation="auto"
+    if single >= CHECKED:  # for isolation="auto"
         from ._auto_worker import call_checked
 
-        return call_checked(function, items, fail_fast)
+        return call_checked(function, items, fail_fast, single == CHECKED_APART)
     results: list[Any] = []
     failures: dict[int, bytes] = {}
     began = time.perf_counter_ns()

@@ -1,6 +1,7 @@
 """One worker process, from its parent's side: started when it is needed, replaced when it died, ended with its thread.
 
-A ``WorkerProcess`` belongs to one thread, which alone calls its methods; ``kill_all`` and what a fork does aside.
+A ``WorkerProcess`` belongs to one thread at a time, which alone calls its methods; ``kill_all`` and what
+a fork does aside.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class WorkerProcess:
         self.busy = True
         try:
             if self._process is None:
-                self._start()
+                self.start()
                 if self._first is not None:
                     self._begin(self._first)
             return self._carry_out(job)
@@ -81,8 +82,9 @@ class WorkerProcess:
             self.busy = False
 
     def begin(self) -> None:
-        """Start the process and have it do its first job. Raises what that raised."""
-        self._start()
+        """Start the process, unless it is, and have it do its first job. Raises what that raised."""
+        if self._process is None:
+            self.start()
         if self._first is not None:
             self._carry_out(self._first)
 
@@ -96,7 +98,7 @@ class WorkerProcess:
                 raise
             raise BrokenPool(f"{first.name} failed in the worker process that was to replace one that died") from error
 
-    def _start(self) -> None:
+    def start(self) -> None:
         from multiprocessing import connection, process
 
         kind: Any = importlib.import_module("loky.backend.process").LokyProcess

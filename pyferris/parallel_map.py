@@ -266,8 +266,9 @@ def safe_parallel_map(
     """Return ``[func(item) for item in data]``, computed by the workers of a pool.
 
     ``max_workers``: workers at most; ``chunksize``: items a run of a worker (None: measured); ``isolation``:
-    ``"none"`` and others as for ``SafeThreadPool``; ``"auto"`` isolates a pure function that computes, where this
-    Python has interpreters and provably the same answers come of it, and is threads, or the caller itself, elsewhere;
+    ``"none"`` and others as for ``SafeThreadPool``; ``"auto"`` isolates a pure function that computes, where
+    provably the same answers come of it, sooner (before Python 3.12, in processes, from 1.5 s of work on), and is
+    threads, or the caller itself, elsewhere;
     ``progress``: show a progress line; ``timeout``: seconds for the whole; ``explain``: the list has a ``report``
     (``MapReport``) of how it came about.
 

@@ -452,3 +452,16 @@ def test_the_environment_variable_overrides(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("PYFERRIS_ISOLATION", "none")
     with SafeThreadPool(1, isolation="process") as own:
         assert own.submit(os.getpid).result(LIMIT) == os.getpid()
+
+
+def test_processes_that_were_started_before_the_first_call() -> None:
+    with SafeThreadPool(2, isolation="process") as pool:
+        assert pool._processes is not None
+        pool._processes.start(2)
+        early = {each._process.pid for each in pool._processes._started}
+        assert pool.submit(os.getpid).result() in early
+        assert len(pool._processes._started) == 1  # which nobody has needed
+    assert pool._processes._started == []
+    for pid in early:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
