@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 import threading
+from concurrent.futures import BrokenExecutor, CancelledError
 from typing import TYPE_CHECKING, Any
 
 from . import _environment, _native, _shipping, _wire
+from ._worker_calls import one_by_one
 from .errors import PoolClosed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from ._worker_calls import Outcome
 
 __all__ = ["BatchRunner", "open_pool"]
 
@@ -80,16 +84,15 @@ class BatchRunner:
         self._fail_fast = fail_fast
         self._output = _native.current_output()
 
-    def __call__(self, items: list[Any]) -> tuple[list[Any], dict[int, BaseException] | None, int]:
+    def __call__(self, items: list[Any]) -> Outcome:
         try:
-            future = self._submit(items)
-        except PoolClosed:
+            data, failures, took = _native.wait_through(self._submit(items))
+        except (PoolClosed, BrokenExecutor, CancelledError, MemoryError):
             raise
-        except Exception as error:  # one of them cannot travel
+        except Exception as error:  # one of them cannot travel: none was called
             if len(items) == 1:
                 return [None], {0: error}, 0
-            return self._one_by_one(items)
-        data, failures, took = _native.wait_through(future)
+            return one_by_one(self, items, self._fail_fast)
         results: list[Any] = _wire.loads(data)
         if failures is None:
             return results, None, took
@@ -101,17 +104,3 @@ class BatchRunner:
 
     def _submit(self, items: list[Any]) -> Any:
         return _native.submit_batch(self._pool, self._shipment, items, self._single, self._fail_fast, self._output)
-
-    def _one_by_one(self, items: list[Any]) -> tuple[list[Any], dict[int, BaseException] | None, int]:
-        results: list[Any] = []
-        failures: dict[int, BaseException] = {}
-        took = 0
-        for place, item in enumerate(items):
-            given, failed, nanoseconds = self([item])
-            results += given
-            took += nanoseconds
-            if failed:
-                failures[place] = failed[0]
-                if self._fail_fast:
-                    break
-        return results + [None] * (len(items) - len(results)), failures or None, took

@@ -6,15 +6,18 @@ import os
 import sys
 import threading
 import types
+from concurrent.futures import BrokenExecutor, CancelledError
 from typing import TYPE_CHECKING, Any, cast
 
 from . import _blame, _environment, _native, _runtime, _shipping, _wire
 from ._process_main import CALL, EACH, INITIALIZE
+from ._worker_calls import one_by_one
 from ._worker_process import Job, WorkerProcess, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ._worker_calls import Outcome
     from .future import SafeFuture
     from .thread_pool import SafeThreadPool
 
@@ -60,7 +63,7 @@ class ProcessWorkers:
         """What a map calls for the items of each run, on the pool's threads; see ``start_map``."""
         blob, name, output = ship(fn), _blame.name(fn), (sys.stdout, sys.stderr)
 
-        def run(items: list[Any]) -> tuple[list[Any], dict[int, BaseException] | None, int]:
+        def run(items: list[Any]) -> Outcome:
             refused: dict[int, BaseException] = {}
             sent = items
             try:
@@ -71,9 +74,15 @@ class ProcessWorkers:
                 arguments = dumps((sent, single, fail_fast), f"an item for {name}")
             if not sent:
                 return [None] * len(items), refused, 0
-            outcome: tuple[bytes, dict[int, bytes] | None, int] = _wire.loads(
-                self._run(Job(EACH, blob, name, arguments, output))
-            )
+            try:
+                answer = self._run(Job(EACH, blob, name, arguments, output))
+            except (BrokenExecutor, CancelledError, MemoryError):
+                raise
+            except Exception as error:  # the process could not read one of them: none was called
+                if len(items) == 1:
+                    return [None], {0: error}, 0
+                return one_by_one(run, items, fail_fast)
+            outcome: tuple[bytes, dict[int, bytes] | None, int] = _wire.loads(answer)
             data, errors, took = outcome
             results: list[Any] = _wire.loads(data)
             results += [None] * (len(sent) - len(results))

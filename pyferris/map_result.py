@@ -209,7 +209,7 @@ def start_map(
         fn = functools.partial(_run_coroutine, pool, fn)
         loop_thread = pool._loop_thread()
     single = len(iterables) == 1
-    function = fn if batches is None else batches(fn, single, fail_fast)
+    function = fn if batches is None else batches(fn, single, fail_fast and not return_exceptions)
     items: Iterable[Any] = iterables[0] if single else zip(*iterables, strict=False)
     capacity = 0 if buffersize is None else max(1, buffersize // chunksize) * chunksize
     show = None

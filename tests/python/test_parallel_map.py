@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pyferris.isolation import HAS_INTERPRETERS
 from pyferris.safe_thread import (
     ExplainedList,
     MapReport,
@@ -224,3 +225,52 @@ def test_cancelling_stops_the_map() -> None:
         assert len(ran) <= 1
 
     asyncio.run(main())
+
+
+class Unreadable:
+    """Pickled well, but whoever reads it fails."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return fail_to_read, (self.number,)
+
+
+def fail_to_read(number: int) -> None:
+    raise LookupError(f"cannot read {number}")
+
+
+def reciprocal(item: Any) -> Any:
+    return 60 // item
+
+
+KINDS = ["none", "auto", "process", *(["interpreter"] if HAS_INTERPRETERS else [])]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("chunksize", [1, 2, 6])
+def test_what_fails_in_a_run_fails_alone(kind: Any, chunksize: int) -> None:
+    found = safe_parallel_map(reciprocal, [1, 2, 0, 4, 0, 5], 2, chunksize, isolation=kind, return_exceptions=True)
+    assert [each if isinstance(each, int) else type(each).__name__ for each in found] == [
+        60,
+        30,
+        "ZeroDivisionError",
+        15,
+        "ZeroDivisionError",
+        12,
+    ]
+
+
+@pytest.mark.parametrize("kind", [each for each in KINDS if each not in ("none", "auto")])
+def test_an_item_that_a_worker_cannot_read_fails_alone(kind: Any) -> None:
+    items = [1, 2, Unreadable(7), 4]
+    found = safe_parallel_map(reciprocal, items, 1, 4, isolation=kind, return_exceptions=True)
+    assert [each if isinstance(each, int) else repr(each) for each in found] == [
+        60,
+        30,
+        "LookupError('cannot read 7')",
+        15,
+    ]
+    with pytest.raises(LookupError, match="cannot read 7"):
+        safe_parallel_map(reciprocal, items, 1, 4, isolation=kind)
