@@ -302,10 +302,11 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
         )
 
     def _map_threads(self) -> SafeThreadPool:
+        """Those that send the runs of maps to interpreters: two a worker, so that its next run is there in time."""
         with self._runner_lock:
             if self._maps is None:
                 self._maps = SafeThreadPool(
-                    self._max_workers, f"{self._thread_name_prefix}_map", daemon=self._daemon, isolation="none"
+                    2 * self._max_workers, f"{self._thread_name_prefix}_map", daemon=self._daemon, isolation="none"
                 )
             return self._maps
 
