@@ -51,7 +51,8 @@ class Limits:
     sample: float = 0.001
     held: float = 0.4  # of the switch interval: who waits longer for the interpreter finds it held
     busy: float = 0.35  # of the time that workers compute, where the work is not waiting
-    worth_warm: float = 0.02  # of work that is left, where interpreters are parked
+    worth_threads: float = 0.02  # of work that is left, to find out whether threads scale
+    worth_warm: float = 0.02  # of the same, where interpreters are parked
     worth_cold: float = 0.08
     worth_first: float = 0.2  # where this process has made none yet
     worth_process: float = 1.5  # where workers are processes

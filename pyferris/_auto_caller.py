@@ -76,7 +76,7 @@ class Beginning:
                 if driver.is_ready(limits.patient):
                     return False
                 settled = driver.broken
-            elif left >= driver.worth():
+            elif left >= limits.worth_threads:
                 settled = self._look(left, (now - began) / len(results))
                 if self.scales:
                     return False
@@ -97,6 +97,8 @@ class Beginning:
                 return False
             if not driver.is_long(self._delays):
                 self.scales = True
+                return False
+            if left < driver.worth():
                 return False
             try:
                 driver.boot(

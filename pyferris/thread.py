@@ -54,8 +54,7 @@ class SafeThread(threading.Thread, Generic[T]):
     ) -> None:
         kind = resolve_isolation(isolation)
         isolated = kind not in ("none", "inline")
-        overridden = getattr(type(self), "run", None) is not SafeThread.__dict__["run"]
-        if isolated and (target is None or overridden):
+        if isolated and (target is None or getattr(type(self), "run", None) is not SafeThread.__dict__["run"]):
             raise TypeError(f"isolation={isolation!r} needs a target: run() would be called in this interpreter")
         super().__init__(group, target, name, args, kwargs, daemon=daemon)
         self._inline = kind == "inline"
@@ -128,7 +127,9 @@ class SafeThread(threading.Thread, Generic[T]):
             if target is None:
                 return None
             result: Any = target(*self._args, **self._kwargs)  # type: ignore[attr-defined]
-            return asyncio.run(self._as_task(result)) if _runtime.is_coroutine_function(target) else result
+            if hasattr(result, "__await__") and _runtime.is_coroutine_function(target):
+                return asyncio.run(self._as_task(result))
+            return result
         finally:
             del self._target, self._args, self._kwargs  # type: ignore[attr-defined]
 

@@ -46,6 +46,7 @@ EAGER = _auto.Limits(
     between_looks=0,
     held=-1,
     busy=0,
+    worth_threads=0,
     worth_warm=0,
     worth_cold=0,
     worth_first=0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import hashlib
 import json
 import os
 import subprocess
@@ -179,8 +180,9 @@ def test_ctrl_c_ends_an_isolated_map() -> None:
         """
         from pyferris import _auto, _native
         from pyferris.safe_thread import safe_parallel_map
-        _auto.LIMITS = _auto.Limits(first_look=0, between_looks=0, held=-1, worth_warm=0, worth_cold=0, worth_first=0,
-                                    worth_process=0, least_item=0, slower=0, gain=0, patient=True)
+        _auto.LIMITS = _auto.Limits(first_look=0, between_looks=0, held=-1, worth_threads=0, worth_warm=0,
+                                    worth_cold=0, worth_first=0, worth_process=0, least_item=0, slower=0, gain=0,
+                                    patient=True)
         sys.setswitchinterval(1e-4)
         def endless(n):
             while n == 50:
@@ -198,3 +200,17 @@ def test_ctrl_c_ends_an_isolated_map() -> None:
         """
     )
     assert output == "interrupted"
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def test_threads_are_used_where_they_scale_and_isolation_would_not_pay(monkeypatch: pytest.MonkeyPatch) -> None:
+    never = dataclasses.replace(_auto.LIMITS, worth_warm=1e9, worth_cold=1e9, worth_first=1e9, worth_process=1e9)
+    monkeypatch.setattr(_auto, "LIMITS", never)
+    items = [bytes(4 << 20)] * 100
+    found = safe_parallel_map(digest, items, explain=True)
+    assert found == [digest(items[0])] * 100
+    assert found.report.mode == "threads"
+    assert "threads scale" in found.report.reason

@@ -10,16 +10,15 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, Self
+from typing import Any
 
 import anyio
 import pytest
 import uvloop
+from busy_pool import LIMIT, Boom, Busy, boom
 
 from pyferris import _native
 from pyferris.safe_thread import SafeFuture, SafeThreadPool, sleep
-
-LIMIT = 30  # seconds; only a failure takes that long
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -49,34 +48,6 @@ def run(request: pytest.FixtureRequest) -> Iterator[Loops]:
 def pool() -> Iterator[SafeThreadPool]:
     with SafeThreadPool(1) as pool:
         yield pool
-
-
-class Busy:
-    """Keeps the only worker of a pool in a call, until the block ends."""
-
-    def __init__(self, pool: SafeThreadPool) -> None:
-        self.started, self.gate = threading.Event(), threading.Event()
-        self.future = pool.submit(self.run)
-
-    def run(self) -> str:
-        self.started.set()
-        assert self.gate.wait(LIMIT)
-        return "busy"
-
-    def __enter__(self) -> Self:
-        assert self.started.wait(LIMIT)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.gate.set()
-
-
-class Boom(Exception):
-    pass
-
-
-def boom() -> None:
-    raise Boom("boom")
 
 
 async def wait_on(future: Any) -> Any:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 
 import pytest
+from interpreter_calls import needs_interpreters
 from isolated_process import run
 
-pytestmark = pytest.mark.skipif(
-    sys.version_info < (3, 12), reason="interpreters with a GIL of their own need Python 3.12"
-)
+pytestmark = needs_interpreters
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
+from interpreter_calls import needs_interpreters
 from isolated_process import run
 
-pytestmark = pytest.mark.skipif(
-    sys.version_info < (3, 12), reason="interpreters with a GIL of their own need Python 3.12"
-)
+pytestmark = needs_interpreters
 
 
 def test_a_call_that_exits_ends_alone() -> None:

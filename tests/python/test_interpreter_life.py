@@ -14,6 +14,7 @@ import time
 import weakref
 
 import pytest
+from interpreter_calls import LIMIT, add, fail, forever, needs_interpreters, other_interpreter, started, wait_for
 
 from pyferris import _native
 from pyferris.errors import BrokenPool, PoolClosed
@@ -21,46 +22,13 @@ from pyferris.future import SafeFuture
 from pyferris.safe_thread import SafeQueue
 from pyferris.thread_pool import SafeThreadPool
 
-pytestmark = pytest.mark.skipif(
-    sys.version_info < (3, 12), reason="interpreters with a GIL of their own need Python 3.12"
-)
-
-LIMIT = 60  # seconds that nothing here takes
+pytestmark = needs_interpreters
 
 
 @pytest.fixture(name="pool")
 def make_pool():
     with SafeThreadPool(2, isolation="interpreter") as made:
         yield made
-
-
-def add(one, other=0):
-    return one + other
-
-
-def fail(text):
-    raise ValueError(text, 7)
-
-
-def forever(started):
-    started.push(1)
-    while True:
-        pass
-
-
-def wait_for(queue):
-    return queue.pop(timeout=LIMIT)
-
-
-def other_interpreter():
-    from pyferris import _native
-
-    return not _native.in_main_interpreter()
-
-
-def started(queue, count=1):
-    for _ in range(count):
-        queue.pop(timeout=LIMIT)
 
 
 # --- initializer, environment
@@ -241,7 +209,6 @@ def test_a_pool_that_is_dropped_runs_what_was_queued_and_goes():
 def dirty():
     import builtins
     import json
-    import sys
     import types
 
     builtins.left = sys.left = json.left = 1
@@ -255,7 +222,6 @@ def look():
     import builtins
     import functools
     import json
-    import sys
 
     return [
         *[name for name in ("left",) if name in sys.modules],

@@ -5,21 +5,17 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import itertools
-import sys
 import threading
 import time
 
 import pytest
+from interpreter_calls import LIMIT, needs_interpreters
 
 from pyferris.errors import PoolClosed
 from pyferris.safe_thread import SafeCounter, SafeQueue
 from pyferris.thread_pool import SafeThreadPool
 
-pytestmark = pytest.mark.skipif(
-    sys.version_info < (3, 12), reason="interpreters with a GIL of their own need Python 3.12"
-)
-
-LIMIT = 60  # seconds that nothing here takes
+pytestmark = needs_interpreters
 
 
 @pytest.fixture(name="pool")

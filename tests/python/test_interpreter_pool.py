@@ -11,39 +11,18 @@ import traceback
 from array import array
 
 import pytest
+from interpreter_calls import LIMIT, add, fail, needs_interpreters, other_interpreter, wait_for
 
-from pyferris import _native
 from pyferris.safe_thread import SafeQueue
 from pyferris.thread_pool import SafeThreadPool
 
-pytestmark = pytest.mark.skipif(
-    sys.version_info < (3, 12), reason="interpreters with a GIL of their own need Python 3.12"
-)
-
-LIMIT = 60  # seconds that nothing here takes
+pytestmark = needs_interpreters
 
 
 @pytest.fixture(name="pool")
 def make_pool():
     with SafeThreadPool(2, isolation="interpreter") as made:
         yield made
-
-
-def add(one, other=0):
-    return one + other
-
-
-def fail(text):
-    raise ValueError(text, 7)
-
-
-def wait_for(queue):
-    return queue.pop(timeout=LIMIT)
-
-
-def other_interpreter():
-
-    return not _native.in_main_interpreter()
 
 
 # --- submit

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import sys
 import threading
 import time
 
 import pytest
+from interpreter_calls import LIMIT, add, fail, forever, needs_interpreters, started, wait_for
 
 from pyferris import _native
 from pyferris.errors import CallCancelled
@@ -17,40 +17,13 @@ from pyferris.future import cancel_requested, check_cancelled, sleep
 from pyferris.safe_thread import SafeQueue
 from pyferris.thread_pool import SafeThreadPool
 
-pytestmark = pytest.mark.skipif(
-    sys.version_info < (3, 12), reason="interpreters with a GIL of their own need Python 3.12"
-)
-
-LIMIT = 60  # seconds that nothing here takes
+pytestmark = needs_interpreters
 
 
 @pytest.fixture(name="pool")
 def make_pool():
     with SafeThreadPool(2, isolation="interpreter") as made:
         yield made
-
-
-def add(one, other=0):
-    return one + other
-
-
-def fail(text):
-    raise ValueError(text, 7)
-
-
-def forever(started):
-    started.push(1)
-    while True:
-        pass
-
-
-def wait_for(queue):
-    return queue.pop(timeout=LIMIT)
-
-
-def started(queue, count=1):
-    for _ in range(count):
-        queue.pop(timeout=LIMIT)
 
 
 # --- waiting

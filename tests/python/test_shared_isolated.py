@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from concurrent.futures import CancelledError
 
 import pytest
+from interpreter_calls import LIMIT, needs_interpreters
 
 from pyferris.safe_thread import (
     SafeArray,
@@ -21,11 +21,7 @@ from pyferris.safe_thread import (
 )
 from pyferris.thread_pool import SafeThreadPool
 
-pytestmark = pytest.mark.skipif(
-    sys.version_info < (3, 12), reason="interpreters with a GIL of their own need Python 3.12"
-)
-
-LIMIT = 60  # seconds that nothing here takes
+pytestmark = needs_interpreters
 
 
 @pytest.fixture(name="pool")

@@ -13,9 +13,10 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any
 
 import pytest
+from busy_pool import LIMIT, Boom, Busy, boom
 
 from pyferris.safe_thread import (
     BrokenPool,
@@ -27,41 +28,11 @@ from pyferris.safe_thread import (
     sleep,
 )
 
-LIMIT = 30  # seconds; only a failure takes that long
-
 
 @pytest.fixture
 def pool() -> Iterator[SafeThreadPool]:
     with SafeThreadPool(1) as pool:
         yield pool
-
-
-class Busy:
-    """Keeps the only worker of a pool in a call, until the block ends."""
-
-    def __init__(self, pool: SafeThreadPool) -> None:
-        self.started, self.gate = threading.Event(), threading.Event()
-        self.future = pool.submit(self.run)
-
-    def run(self) -> str:
-        self.started.set()
-        assert self.gate.wait(LIMIT)
-        return "busy"
-
-    def __enter__(self) -> Self:
-        assert self.started.wait(LIMIT)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.gate.set()
-
-
-class Boom(Exception):
-    pass
-
-
-def boom() -> None:
-    raise Boom("boom")
 
 
 def worker_names(prefix: str) -> set[str]:
