@@ -32,6 +32,23 @@ TEST(ItemClaims, OneItemUntilTheCostIsKnown) {
     EXPECT_EQ(drain(claims, 0), Items{21});
 }
 
+TEST(ItemClaims, WholeRunsGrowStepByStep) {
+    ItemClaims claims(1, 0, 2'000'000, true);
+    claims.add(10'000);
+    for (const std::size_t size : {1U, 4U, 16U, 64U}) {
+        ASSERT_TRUE(claims.begin(0));
+        EXPECT_EQ(drain(claims, 0).size(), size);
+        claims.measured(size, size);  // a nanosecond each, so far
+    }
+    claims.measured(64'000'000, 64);  // a millisecond each, of late
+    ASSERT_TRUE(claims.begin(0));
+    EXPECT_EQ(drain(claims, 0).size(), 2U);
+    claims.set_longest_run(2'000'000, false);
+    claims.measured(1'000, 1);
+    ASSERT_TRUE(claims.begin(0));
+    EXPECT_EQ(drain(claims, 0).size(), 2'000U);
+}
+
 TEST(ItemClaims, NothingToRun) {
     ItemClaims claims(2, 0);
     EXPECT_FALSE(claims.begin(0));

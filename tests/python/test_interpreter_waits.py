@@ -29,6 +29,16 @@ def make_pool():
 # --- waiting
 
 
+def test_of_a_long_queue_a_result_is_waited_for_as_long_as_asked(pool):
+    queue = SafeQueue()
+    futures = [pool.submit(wait_for, queue) for _ in range(100)]
+    with pytest.raises(TimeoutError):
+        futures[-1].result(0.01)
+    for number in range(100):
+        queue.push(number)
+    assert sorted(future.result(LIMIT) for future in futures) == list(range(100))
+
+
 def test_await_gather_and_wait_for(pool):
     async def main():
         assert await pool.submit(add, 1, 2) == 3

@@ -10,7 +10,9 @@
 //
 // A run is one word, cursor and end as the low halves of the indexes, so `next` and a theft are one compare-and-swap
 // each and race exactly once. Runs are sized by cost: one item until the cost is known, then as many as take
-// `run_ns`. With an exact size they are that long, in one piece: nothing is stolen then.
+// `run_ns`. With an exact size they are that long, in one piece: nothing is stolen then. Whole runs cannot be broken
+// off where they take longer than was thought, and so grow fourfold at most: a few cheap items say little of those to
+// come.
 #pragma once
 
 #include <algorithm>
@@ -29,9 +31,9 @@ class ItemClaims {
     /// Items that may be available and not run at one time.
     static constexpr std::uint64_t kMostItems = 1ULL << 31;
 
-    /// `exact`: items a run, or 0 to let the cost decide: then as many as take `run_ns`.
-    ItemClaims(std::size_t lanes, std::uint32_t exact, std::uint64_t run_ns = kLongestRunNs)
-        : exact_(exact), run_ns_(run_ns), lanes_(lanes) {}
+    /// `exact`: items a run, or 0 to let the cost decide: then as many as take `run_ns`, `whole` runs or not.
+    ItemClaims(std::size_t lanes, std::uint32_t exact, std::uint64_t run_ns = kLongestRunNs, bool whole = false)
+        : exact_(exact), run_ns_(run_ns), whole_(whole), lanes_(lanes) {}
 
     // All of these: any thread; those with a `lane` only by the one that has it.
 
@@ -86,7 +88,9 @@ class ItemClaims {
 
     /// `count` items took `ns`.
     void measured(std::uint64_t ns, std::uint64_t count) noexcept {
-        if (count != 0) cost_ns_.store(std::max<std::uint64_t>(1, ns / count), std::memory_order_relaxed);
+        if (count == 0) return;
+        cost_ns_.store(std::max<std::uint64_t>(1, ns / count), std::memory_order_relaxed);
+        measured_.store(count, std::memory_order_relaxed);
     }
     /// How many items to run between two looks at the clock.
     std::uint32_t stride() const noexcept {
@@ -96,14 +100,18 @@ class ItemClaims {
     bool is_exact() const noexcept { return exact_ != 0; }
     /// The lane has items claimed that it has not begun.
     bool has_run(std::size_t lane) const noexcept { return left(lane) != 0; }
-    /// How long runs to be claimed from now on are to take.
-    void set_longest_run(std::uint64_t ns) noexcept { run_ns_.store(ns, std::memory_order_relaxed); }
+    /// How long runs to be claimed from now on are to take, and whether they are whole ones.
+    void set_longest_run(std::uint64_t ns, bool whole) noexcept {
+        run_ns_.store(ns, std::memory_order_relaxed);
+        whole_.store(whole, std::memory_order_relaxed);
+    }
 
   private:
     struct alignas(64) Lane {
         std::atomic<std::uint64_t> run{0};  // cursor in the high half, end in the low one
     };
     static constexpr std::uint64_t kOneOn = 1ULL << 32;
+    static constexpr std::uint64_t kGrowth = 4;
 
     static std::uint64_t pack(std::uint64_t from, std::uint64_t to) noexcept {
         return (from << 32) | (to & 0xFFFF'FFFFU);
@@ -122,7 +130,10 @@ class ItemClaims {
     }
     std::uint64_t size_by_cost() const noexcept {
         const std::uint64_t cost = cost_ns_.load(std::memory_order_relaxed);
-        return cost == 0 ? 1 : std::max<std::uint64_t>(1, run_ns_.load(std::memory_order_relaxed) / cost);
+        if (cost == 0) return 1;
+        const std::uint64_t size = std::max<std::uint64_t>(1, run_ns_.load(std::memory_order_relaxed) / cost);
+        if (!whole_.load(std::memory_order_relaxed)) return size;
+        return std::min(size, kGrowth * measured_.load(std::memory_order_relaxed));
     }
 
     // Claims up to `limit` items behind the shared index; returns how many.
@@ -170,9 +181,11 @@ class ItemClaims {
 
     const std::uint32_t exact_;
     std::atomic<std::uint64_t> run_ns_;
+    std::atomic<bool> whole_;
     std::atomic<std::uint64_t> claimed_{0};    // items below this were given to somebody
     std::atomic<std::uint64_t> available_{0};  // items below this exist
     std::atomic<std::uint64_t> cost_ns_{0};    // of one item, as last measured; 0: not known
+    std::atomic<std::uint64_t> measured_{1};   // how many items that was
     std::vector<Lane> lanes_;
 };
 
