@@ -84,8 +84,8 @@ def fail_at_50(n: int) -> int:
     return work(n)
 
 
-def endless_at_50(n: int) -> int:
-    while n == 50:
+def endless_at_2000(n: int) -> int:  # which the caller, who works until others do, is far from reaching
+    while n == 2000:
         pass
     return work(n)
 
@@ -129,7 +129,7 @@ def test_errors_take_the_place_of_their_items(eager: None, parallel_map: Any) ->
 @both
 def test_the_time_of_an_isolated_map_is_limited(eager: None, parallel_map: Any) -> None:
     with pytest.raises(TimeoutError):
-        parallel_map(endless_at_50, range(100), 2, timeout=0.5)
+        parallel_map(endless_at_2000, range(4000), 2, timeout=0.5)
 
 
 @both
@@ -178,23 +178,24 @@ def test_items_that_wait_for_each_other_are_run_together() -> None:
 def test_ctrl_c_ends_an_isolated_map() -> None:
     output = run(
         """
-        from pyferris import _auto, _native
+        from pyferris import _auto, _auto_runner
         from pyferris.safe_thread import safe_parallel_map
         _auto.LIMITS = _auto.Limits(first_look=0, between_looks=0, held=-1, worth_threads=0, worth_warm=0,
                                     worth_cold=0, worth_first=0, worth_process=0, least_item=0, slower=0, gain=0,
                                     patient=True)
         sys.setswitchinterval(1e-4)
-        def endless(n):
-            while n == 50:
+        def endless(n):  # at an item that the caller, who works until others do, is far from reaching
+            while n == 2000:
                 pass
             return sum(range(20000))
-        hand_over = _auto.Driver._hand_over
-        def handed_over(self, rate):
-            threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGINT)).start()
-            hand_over(self, rate)
-        _auto.Driver._hand_over = handed_over
+        run_isolated = _auto_runner.IsolatedRunner.__call__
+        def interrupt_that_one(self, items):
+            if 2000 in items:
+                os.kill(os.getpid(), signal.SIGINT)
+            return run_isolated(self, items)
+        _auto_runner.IsolatedRunner.__call__ = interrupt_that_one
         try:
-            safe_parallel_map(endless, range(100), 2)
+            safe_parallel_map(endless, range(4000), 2)
         except KeyboardInterrupt:
             print("interrupted")
         """
