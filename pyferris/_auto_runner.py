@@ -154,5 +154,6 @@ def _submitter(pool: SafeThreadPool, function: Callable[[Any], Any], fail_fast: 
     """What has a worker of the pool run ``call_checked`` for items, and returns its future."""
     if pool._processes is not None:
         return pool._processes.runs(pool, function, CHECKED_APART, fail_fast)
-    shipment, output = _native.prepare_shipment(function), _native.current_output()
-    return lambda items: _native.submit_batch(pool, shipment, items, CHECKED, fail_fast, output)
+    from . import _interpreters
+
+    return _interpreters.runs(pool, function, CHECKED, fail_fast)

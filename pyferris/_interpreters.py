@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import sys
 import threading
-from concurrent.futures import BrokenExecutor, CancelledError
 from typing import TYPE_CHECKING, Any
 
 from . import _environment, _native, _shipping, _wire
-from ._worker_calls import one_by_one
-from .errors import PoolClosed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._worker_calls import Outcome
+    from ._runs import Send
+    from .future import SafeFuture
 
-__all__ = ["BatchRunner", "open_pool"]
+__all__ = ["open_pool", "runs", "sender"]
 
 _lock = threading.Lock()
 _ready = False  # guarded by _lock
@@ -71,36 +69,15 @@ def open_pool(
     )
 
 
-class BatchRunner:
-    """Runs the items of one run of a map in a pool of interpreters: the function of a ``batch`` map.
+def runs(
+    pool: _native.PoolCore, fn: Callable[..., Any], single: int, fail_fast: bool
+) -> Callable[[list[Any]], SafeFuture[Any]]:
+    """What queues the items of a run of a map as one call, whose result is that of ``call_each``."""
+    shipment, output = _native.prepare_shipment(fn), _native.current_output()
+    return lambda items: _native.submit_batch(pool, shipment, items, single, fail_fast, output)
 
-    Its calls come from threads of the main interpreter, one for each worker.
-    """
 
-    def __init__(self, pool: _native.PoolCore, function: Callable[..., Any], single: bool, fail_fast: bool) -> None:
-        self._pool = pool
-        self._shipment = _native.prepare_shipment(function)
-        self._single = single
-        self._fail_fast = fail_fast
-        self._output = _native.current_output()
-
-    def __call__(self, items: list[Any]) -> Outcome:
-        try:
-            data, failures, took = _native.wait_through(self._submit(items))
-        except (PoolClosed, BrokenExecutor, CancelledError, MemoryError):
-            raise
-        except Exception as error:  # one of them cannot travel: none was called
-            if len(items) == 1:
-                return [None], {0: error}, 0
-            return one_by_one(self, items, self._fail_fast)
-        results: list[Any] = _wire.loads(data)
-        if failures is None:
-            return results, None, took
-        return (
-            results + [None] * (len(items) - len(results)),
-            {place: _wire.loads_error(error) for place, error in failures.items()},
-            took,
-        )
-
-    def _submit(self, items: list[Any]) -> Any:
-        return _native.submit_batch(self._pool, self._shipment, items, self._single, self._fail_fast, self._output)
+def sender(pool: _native.PoolCore, fn: Callable[..., Any], single: int, fail_fast: bool) -> Send:
+    """What has a worker do the items of a run, and waits. On threads of the main interpreter."""
+    submit = runs(pool, fn, single, fail_fast)
+    return lambda items: _native.wait_through(submit(items))

@@ -6,18 +6,16 @@ import os
 import sys
 import threading
 import types
-from concurrent.futures import BrokenExecutor, CancelledError
 from typing import TYPE_CHECKING, Any, cast
 
 from . import _blame, _environment, _native, _runtime, _shipping, _wire
 from ._process_main import CALL, EACH, INITIALIZE
-from ._worker_calls import one_by_one
 from ._worker_process import Job, WorkerProcess, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._worker_calls import Outcome
+    from ._runs import Send
     from .future import SafeFuture
     from .thread_pool import SafeThreadPool
 
@@ -59,51 +57,17 @@ class ProcessWorkers:
         """Queue a call. Raises ``TypeError`` that names what cannot be copied. Any thread."""
         return pool._submit_thread(self._call, _job(CALL, fn, (args, kwargs)))
 
-    def batches(self, fn: Callable[..., Any], single: bool, fail_fast: bool) -> Callable[[list[Any]], Any]:
-        """What a map calls for the items of each run, on the pool's threads; see ``start_map``."""
-        blob, name, output = ship(fn), _blame.name(fn), (sys.stdout, sys.stderr)
-
-        def run(items: list[Any]) -> Outcome:
-            refused: dict[int, BaseException] = {}
-            sent = items
-            try:
-                arguments = dumps((items, single, fail_fast), f"an item for {name}")
-            except Exception:
-                refused = {place: error for place, item in enumerate(items) if (error := _refusal(item, name))}
-                sent = [item for place, item in enumerate(items) if place not in refused]
-                arguments = dumps((sent, single, fail_fast), f"an item for {name}")
-            if not sent:
-                return [None] * len(items), refused, 0
-            try:
-                answer = self._run(Job(EACH, blob, name, arguments, output))
-            except (BrokenExecutor, CancelledError, MemoryError):
-                raise
-            except Exception as error:  # the process could not read one of them: none was called
-                if len(items) == 1:
-                    return [None], {0: error}, 0
-                return one_by_one(run, items, fail_fast)
-            outcome: tuple[bytes, dict[int, bytes] | None, int] = _wire.loads(answer)
-            data, errors, took = outcome
-            results: list[Any] = _wire.loads(data)
-            results += [None] * (len(sent) - len(results))
-            failures = {place: _wire.loads_error(error) for place, error in (errors or {}).items()}
-            if refused:
-                results, failures = _merged(results, failures, refused)
-            return results, failures or None, took
-
-        return run
+    def sender(self, fn: Callable[..., Any], single: int, fail_fast: bool) -> Send:
+        """What has this thread's process do the items of a run of a map. On the pool's threads."""
+        job = _job_of_runs(fn, single, fail_fast)
+        return lambda items: self._call(job(items))
 
     def runs(
         self, pool: SafeThreadPool, fn: Callable[..., Any], single: int, fail_fast: bool
     ) -> Callable[[list[Any]], SafeFuture[Any]]:
-        """What queues the items of a run as one call, whose result is that of ``call_each``."""
-        blob, name, output = ship(fn), _blame.name(fn), (sys.stdout, sys.stderr)
-
-        def submit(items: list[Any]) -> SafeFuture[Any]:
-            arguments = dumps((items, single, fail_fast), f"an item for {name}")
-            return pool._submit_thread(self._call, Job(EACH, blob, name, arguments, output))
-
-        return submit
+        """What queues the items of a run of a map as one call, whose result is that of ``call_each``. Any thread."""
+        job = _job_of_runs(fn, single, fail_fast)
+        return lambda items: pool._submit_thread(self._call, job(items))
 
     def begin(self) -> None:
         """Start the process of this thread and have it run the initializer. Raises what that raised."""
@@ -211,27 +175,10 @@ def _job(kind: int, fn: Callable[..., Any], given: Any, what: str | None = None)
     return Job(kind, ship(fn), name, arguments, (sys.stdout, sys.stderr))
 
 
-def _refusal(item: Any, name: str) -> BaseException | None:
-    try:
-        dumps(item, f"an item for {name}")
-    except Exception as error:
-        return error
-    return None
+def _job_of_runs(fn: Callable[..., Any], single: int, fail_fast: bool) -> Callable[[list[Any]], Job]:
+    blob, name, output = ship(fn), _blame.name(fn), (sys.stdout, sys.stderr)
 
+    def job(items: list[Any]) -> Job:
+        return Job(EACH, blob, name, dumps((items, single, fail_fast), f"an item for {name}"), output)
 
-def _merged(
-    results: list[Any], failures: dict[int, BaseException], refused: dict[int, BaseException]
-) -> tuple[list[Any], dict[int, BaseException]]:
-    """Outcomes of the items that were sent and of those that could not be, in order."""
-    merged: list[Any] = []
-    failed = dict(refused)
-    sent = 0
-    for place in range(len(results) + len(refused)):
-        if place in refused:
-            merged.append(None)
-            continue
-        if sent in failures:
-            failed[place] = failures[sent]
-        merged.append(results[sent])
-        sent += 1
-    return merged, failed
+    return job

@@ -10,12 +10,9 @@ from ._wire import dumps_error, dumps_result
 TYPE_CHECKING = False  # typing is not imported in a worker
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, TypeAlias
+    from typing import Any
 
-    Outcome: TypeAlias = tuple[list[Any], dict[int, BaseException] | None, int]
-    """Of a run of items: results, with None for each that failed; errors by place; nanoseconds of work."""
-
-__all__ = ["CHECKED", "CHECKED_APART", "await_item", "call_each", "one_by_one", "run_coroutine"]
+__all__ = ["CHECKED", "CHECKED_APART", "await_item", "call_each", "run_coroutine"]
 
 CHECKED = 2
 """As ``single`` of a run of items: see ``_auto_worker.call_checked``."""
@@ -65,22 +62,6 @@ def _replace_what_cannot_travel(results: list[Any], failures: dict[int, bytes], 
         except Exception as error:
             failures[place] = dumps_error(error)
             results[place] = None
-
-
-def one_by_one(run: Callable[[list[Any]], Outcome], items: list[Any], fail_fast: bool) -> Outcome:
-    """What ``run`` gives for each of the items, where one of them cannot travel. In the parent."""
-    results: list[Any] = []
-    failures: dict[int, BaseException] = {}
-    took = 0
-    for place, item in enumerate(items):
-        given, failed, nanoseconds = run([item])
-        results += given
-        took += nanoseconds
-        if failed:
-            failures[place] = failed[0]
-            if fail_fast:
-                break
-    return results + [None] * (len(items) - len(results)), failures or None, took
 
 
 def run_coroutine(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

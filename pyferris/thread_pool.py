@@ -313,11 +313,15 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
     def _batches(self, fn: Callable[..., Any], single: bool, fail_fast: bool) -> Callable[[list[Any]], Any]:
         if _runtime.is_coroutine_function(fn):
             fn = functools.partial(await_item, fn)
-        if self._processes is not None:
-            return self._processes.batches(fn, single, fail_fast)
-        from . import _interpreters
+        from . import _runs
 
-        return _interpreters.BatchRunner(self, fn, single, fail_fast)
+        if self._processes is not None:
+            send = self._processes.sender(fn, single, fail_fast)
+        else:
+            from . import _interpreters
+
+            send = _interpreters.sender(self, fn, single, fail_fast)
+        return lambda items: _runs.outcome_of(send, items, fail_fast)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False, timeout: float | None = None) -> bool:  # type: ignore[override]
         """Take no more calls; with ``wait``, return when all workers are gone, or after ``timeout`` seconds.

@@ -300,7 +300,7 @@ constexpr std::int64_t kMostNapUs = 500;
 // `wait_final`; 0: wait in earnest.
 int nap_while_busy(FutureObject* self, Deadline deadline) {
     const auto* pool = reinterpret_cast<PoolObject*>(self->call.pool);
-    if (pool == nullptr || pool->shared->threads == nullptr || pool->shared->isolated == nullptr) return 0;
+    if (pool == nullptr || pool->shared->isolated == nullptr) return 0;
     const std::shared_ptr<PoolShared> shared = pool->shared;
     std::atomic<std::int64_t>& nap_us = shared->isolated->nap_us;
     for (;;) {

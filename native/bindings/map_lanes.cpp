@@ -51,7 +51,7 @@ void MapRun::run_by(PyObject* batch) {
         if (ended_) return;
         batches_.push_back(Py_NewRef(batch));
     }
-    claims_.set_longest_run(batch != nullptr ? kLongestBatchNs : ItemClaims::kLongestRunNs, batch != nullptr);
+    claims_.set_whole(batch != nullptr);
     batch_.store(batch, std::memory_order_release);
 }
 

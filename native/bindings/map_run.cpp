@@ -52,7 +52,7 @@ MapRun::MapRun(PoolObject* pool, PyObject* function, PyObject* context, FutureOb
       future_(future),
       slots_(std::make_unique<std::atomic<Word>[]>(options.capacity)),
       claims_(std::min<std::uint64_t>(is_inline() ? 0 : shared_->threads->max_workers(), options.capacity),
-              options.chunksize, options.batch ? kLongestBatchNs : ItemClaims::kLongestRunNs, options.batch),
+              options.chunksize, options.batch),
       tasks_(claims_.lanes()),
       pool_(reinterpret_cast<PoolObject*>(Py_NewRef(reinterpret_cast<PyObject*>(pool)))),
       function_(function),

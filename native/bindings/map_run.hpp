@@ -58,7 +58,6 @@ struct MapOptions {
 
 class MapRun final : public std::enable_shared_from_this<MapRun> {
   public:
-    static constexpr std::uint64_t kLongestBatchNs = 2'000'000;  // one goes to another interpreter and back: some 50 us
     static constexpr std::uint64_t kAll = ItemClaims::kNone - 1;  // as the index of a reader that waits for every item
 
     // All of these: attached, any thread, no lock held, unless they say more.

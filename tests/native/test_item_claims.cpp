@@ -33,7 +33,7 @@ TEST(ItemClaims, OneItemUntilTheCostIsKnown) {
 }
 
 TEST(ItemClaims, WholeRunsGrowStepByStep) {
-    ItemClaims claims(1, 0, 2'000'000, true);
+    ItemClaims claims(1, 0, true);
     claims.add(10'000);
     for (const std::size_t size : {1U, 4U, 16U, 64U}) {
         ASSERT_TRUE(claims.begin(0));
@@ -43,10 +43,10 @@ TEST(ItemClaims, WholeRunsGrowStepByStep) {
     claims.measured(64'000'000, 64);  // a millisecond each, of late
     ASSERT_TRUE(claims.begin(0));
     EXPECT_EQ(drain(claims, 0).size(), 2U);
-    claims.set_longest_run(2'000'000, false);
+    claims.set_whole(false);
     claims.measured(1'000, 1);
     ASSERT_TRUE(claims.begin(0));
-    EXPECT_EQ(drain(claims, 0).size(), 2'000U);
+    EXPECT_EQ(drain(claims, 0).size(), 200U);  // of 200 us, at once
 }
 
 TEST(ItemClaims, NothingToRun) {

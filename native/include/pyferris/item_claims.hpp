@@ -10,9 +10,9 @@
 //
 // A run is one word, cursor and end as the low halves of the indexes, so `next` and a theft are one compare-and-swap
 // each and race exactly once. Runs are sized by cost: one item until the cost is known, then as many as take
-// `run_ns`. With an exact size they are that long, in one piece: nothing is stolen then. Whole runs cannot be broken
-// off where they take longer than was thought, and so grow fourfold at most: a few cheap items say little of those to
-// come.
+// the time of the longest run. With an exact size they are that long, in one piece: nothing is stolen then. Whole runs
+// cannot be broken off where they take longer than was thought, and so grow fourfold at most: a few cheap items say
+// little of those to come.
 #pragma once
 
 #include <algorithm>
@@ -28,12 +28,14 @@ class ItemClaims {
   public:
     static constexpr std::uint64_t kNone = std::numeric_limits<std::uint64_t>::max();
     static constexpr std::uint64_t kLongestRunNs = 200'000;
+    static constexpr std::uint64_t kLongestWholeRunNs = 2'000'000;  // one goes elsewhere and back: some 50 us
     /// Items that may be available and not run at one time.
     static constexpr std::uint64_t kMostItems = 1ULL << 31;
 
-    /// `exact`: items a run, or 0 to let the cost decide: then as many as take `run_ns`, `whole` runs or not.
-    ItemClaims(std::size_t lanes, std::uint32_t exact, std::uint64_t run_ns = kLongestRunNs, bool whole = false)
-        : exact_(exact), run_ns_(run_ns), whole_(whole), lanes_(lanes) {}
+    /// `exact`: items a run, or 0 to let the cost decide: then as many as take the time of the longest run, a `whole`
+    /// one or not.
+    ItemClaims(std::size_t lanes, std::uint32_t exact, bool whole = false)
+        : exact_(exact), whole_(whole), lanes_(lanes) {}
 
     // All of these: any thread; those with a `lane` only by the one that has it.
 
@@ -100,11 +102,8 @@ class ItemClaims {
     bool is_exact() const noexcept { return exact_ != 0; }
     /// The lane has items claimed that it has not begun.
     bool has_run(std::size_t lane) const noexcept { return left(lane) != 0; }
-    /// How long runs to be claimed from now on are to take, and whether they are whole ones.
-    void set_longest_run(std::uint64_t ns, bool whole) noexcept {
-        run_ns_.store(ns, std::memory_order_relaxed);
-        whole_.store(whole, std::memory_order_relaxed);
-    }
+    /// Whether runs to be claimed from now on are whole ones.
+    void set_whole(bool whole) noexcept { whole_.store(whole, std::memory_order_relaxed); }
 
   private:
     struct alignas(64) Lane {
@@ -131,9 +130,9 @@ class ItemClaims {
     std::uint64_t size_by_cost() const noexcept {
         const std::uint64_t cost = cost_ns_.load(std::memory_order_relaxed);
         if (cost == 0) return 1;
-        const std::uint64_t size = std::max<std::uint64_t>(1, run_ns_.load(std::memory_order_relaxed) / cost);
-        if (!whole_.load(std::memory_order_relaxed)) return size;
-        return std::min(size, kGrowth * measured_.load(std::memory_order_relaxed));
+        if (!whole_.load(std::memory_order_relaxed)) return std::max<std::uint64_t>(1, kLongestRunNs / cost);
+        const std::uint64_t most = kGrowth * measured_.load(std::memory_order_relaxed);
+        return std::clamp<std::uint64_t>(kLongestWholeRunNs / cost, 1, most);
     }
 
     // Claims up to `limit` items behind the shared index; returns how many.
@@ -180,7 +179,6 @@ class ItemClaims {
     }
 
     const std::uint32_t exact_;
-    std::atomic<std::uint64_t> run_ns_;
     std::atomic<bool> whole_;
     std::atomic<std::uint64_t> claimed_{0};    // items below this were given to somebody
     std::atomic<std::uint64_t> available_{0};  // items below this exist
