@@ -13,19 +13,18 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import dataclasses
-import inspect
 import logging
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _native, _purity
 from ._auto_caller import Beginning, cpu_of
 from ._auto_runner import IsolatedRunner, Probe, Unusable, boot, choose_probe, why_useless
 from ._cores import usable_cores
 from .future import SafeFuture
+from ._runtime import is_coroutine_function
 from .isolation import HAS_INTERPRETERS
 
 if TYPE_CHECKING:
@@ -40,8 +39,7 @@ __all__ = ["LIMITS", "Aside", "Driver", "Limits"]
 _LOGGER = logging.getLogger("pyferris")
 
 
-@dataclasses.dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """What the decisions go by; seconds, where nothing else is said."""
 
     first_look: float = 0.003
@@ -83,7 +81,7 @@ class Driver:
         self.limits = LIMITS
         self.reason: str = "the work was over before more workers were worth it"
         self.mode = "threads"
-        self.lanes = 0 if inspect.iscoroutinefunction(function) else 1
+        self.lanes = 0 if is_coroutine_function(function) else 1
         """Workers at first; 0 for all."""
         self._function = function
         self._items = items

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CoroutineRunner"]
 
-_drained = False  # the interpreter ends; a new loop would not be waited for
+_drained = _runtime.draining  # the interpreter ends; a new loop would not be waited for
 _runners: weakref.WeakSet[CoroutineRunner] = weakref.WeakSet()
 # Of a forked child's parent: ending one here would be seen there, or be complained of.
 _lost: list[tuple[asyncio.AbstractEventLoop, dict[SafeFuture[Any], asyncio.Task[Any]]]] = []
@@ -244,4 +244,5 @@ class CoroutineRunner:
             task.cancel()
 
 
+_runtime.before_drain(CoroutineRunner.close_all)
 _runtime.after_fork_in_child(CoroutineRunner.forked)

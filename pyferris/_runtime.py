@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import concurrent.futures
 import contextlib
 import contextvars
 import functools
-import inspect
 import logging
 import os
 import queue
@@ -22,6 +20,7 @@ from . import _native, errors
 from .future import SafeFuture
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
 __all__: list[str] = []
@@ -29,6 +28,10 @@ __all__: list[str] = []
 LOGGER = logging.getLogger("pyferris")
 is_worker_process = False  # this process is a worker of a pool in another
 
+_CO_COROUTINE = 0x80  # inspect.CO_COROUTINE
+
+# Modules that take long to import, and that not every program needs, are imported where they are used: asyncio and
+# inspect make two thirds of what `import pyferris.safe_thread` would take, in a worker process as well.
 
 # The future of the coroutine in whose context this is. Tasks, and threads of `asyncio.to_thread`, have it from theirs.
 coroutine_call: contextvars.ContextVar[SafeFuture[Any] | None] = contextvars.ContextVar(
@@ -38,12 +41,29 @@ coroutine_call: contextvars.ContextVar[SafeFuture[Any] | None] = contextvars.Con
 
 def is_coroutine_function(fn: object) -> bool:
     """True where calling ``fn`` makes a coroutine; also for an object with an async ``__call__``."""
+    inner = fn
+    while isinstance(inner, (functools.partial, types.MethodType)):
+        inner = inner.func if isinstance(inner, functools.partial) else inner.__func__
+    if isinstance(inner, types.FunctionType) and not inner.__dict__:  # nothing that `inspect` would see but this
+        return bool(inner.__code__.co_flags & _CO_COROUTINE)
+    if isinstance(inner, (types.BuiltinFunctionType, type)):
+        return False
+    import inspect
+
     if inspect.iscoroutinefunction(fn):
         return True
     while isinstance(fn, functools.partial):
         fn = fn.func
     call = getattr(type(fn), "__call__", None)  # noqa: B004
     return isinstance(call, types.FunctionType) and inspect.iscoroutinefunction(call)
+
+
+def means_to_stop(error: BaseException | None) -> bool:
+    """Whether a block that is left by ``error`` was interrupted or cancelled."""
+    if isinstance(error, (KeyboardInterrupt, SystemExit, errors.CallCancelled)):
+        return True
+    cancelled: Any = getattr(sys.modules.get("asyncio"), "CancelledError", ())
+    return isinstance(error, cancelled)
 
 
 def report_unretrieved(exception: BaseException) -> None:
@@ -148,12 +168,14 @@ def reactor_wake(reference: weakref.ref[asyncio.AbstractEventLoop]) -> bool:
 
 
 _at_exit: list[Callable[[], object]] = [_native.drain_pools]
+draining = False  # the interpreter ends
 _stuck = False  # an interpreter runs on that could not be stopped
 
 
 def before_drain(function: Callable[[], object]) -> None:
-    """Have ``function`` called at exit before the pools are drained."""
-    _at_exit.insert(0, function)
+    """Have ``function`` called at exit before the pools are drained; not if that has begun."""
+    if not draining:
+        _at_exit.insert(0, function)
 
 
 def after_drain(function: Callable[[], object]) -> None:
@@ -162,7 +184,8 @@ def after_drain(function: Callable[[], object]) -> None:
 
 
 def _drain() -> None:
-    global _stuck
+    global _stuck, draining
+    draining = True
     for function in _at_exit:
         _stuck = function() is False or _stuck
 
@@ -207,11 +230,8 @@ def _install() -> None:
         queue_full=queue.Full,
         cf_cancelled_error=concurrent.futures.CancelledError,
         cf_invalid_state_error=concurrent.futures.InvalidStateError,
-        asyncio_cancelled_error=asyncio.CancelledError,
         timeout_error=TimeoutError,
         condition_type=threading.Condition,
-        get_running_loop=asyncio.get_running_loop,
-        peek_running_loop=asyncio._get_running_loop,
         report_unretrieved=report_unretrieved,
         report_callback=report_callback,
         report_initializer=report_initializer,

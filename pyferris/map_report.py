@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 __all__ = ["ExplainedList", "MapReport"]
 
 R = TypeVar("R")
 
 
-@dataclasses.dataclass(frozen=True)
-class MapReport:
+class MapReport(NamedTuple):
     """How a ``safe_parallel_map`` was carried out."""
 
     mode: str

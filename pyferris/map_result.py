@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import operator
@@ -94,6 +93,8 @@ class MapResult(_native.MapCore, Generic[T]):
 
     async def _until_there(self, everything: bool) -> None:
         """Wait until the next item, or everything, can be read without blocking."""
+        import asyncio
+
         promise = self._promise(everything)
         if promise is None:
             return

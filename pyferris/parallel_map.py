@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
@@ -434,6 +433,8 @@ async def safe_parallel_map_async(
     try:
         mapped = work.start(func, data, chunksize, timeout, progress, return_exceptions)
         if work.driver is not None:
+            import asyncio
+
             aside = Aside(work.driver, mapped, asyncio.get_running_loop())
         results: list[Any] = await mapped
     except BaseException:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 import threading
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
@@ -128,6 +127,8 @@ class SafeThread(threading.Thread, Generic[T]):
                 return None
             result: Any = target(*self._args, **self._kwargs)  # type: ignore[attr-defined]
             if hasattr(result, "__await__") and _runtime.is_coroutine_function(target):
+                import asyncio
+
                 return asyncio.run(self._as_task(result))
             return result
         finally:
@@ -135,6 +136,8 @@ class SafeThread(threading.Thread, Generic[T]):
 
     async def _as_task(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Await ``coroutine``; ``cancel()`` cancels it."""
+        import asyncio
+
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
         self.future._set_cancel_hook(lambda: loop.call_soon_threadsafe(task.cancel))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 import functools
 import itertools
@@ -14,9 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, ParamSpec, Self, TypeV
 
 from . import _native, _runtime
 from ._cores import usable_cores
-from ._coroutines import CoroutineRunner
 from ._worker_calls import await_item, run_coroutine
-from .errors import CallCancelled, PoolClosed
+from .errors import PoolClosed
 from .future import SafeFuture
 from .isolation import Isolation, resolve_isolation
 from .map_result import MapResult, start_map
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from types import TracebackType
 
+    from ._coroutines import CoroutineRunner
     from ._process_workers import ProcessWorkers
 
 __all__ = ["SafeThreadPool"]
@@ -181,6 +180,8 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
         self._is_worker()  # raises where __init__ was not called
         with self._runner_lock:
             if self._runner is None:
+                from ._coroutines import CoroutineRunner
+
                 if self._closed:
                     raise PoolClosed("cannot submit to this pool: it was shut down; make a new SafeThreadPool")
                 self._runner = CoroutineRunner(self, f"{self._thread_name_prefix}_loop", self._daemon)
@@ -384,7 +385,7 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if isinstance(error, (KeyboardInterrupt, SystemExit, asyncio.CancelledError, CallCancelled)):
+        if _runtime.means_to_stop(error):
             self._abort()
         self.shutdown(wait=True)
 
@@ -395,7 +396,7 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._refuse_own_wait(self._is_worker())
-        if isinstance(error, (KeyboardInterrupt, SystemExit, asyncio.CancelledError, CallCancelled)):
+        if _runtime.means_to_stop(error):
             self._abort()
         self.shutdown(wait=False)
         gone: SafeFuture[bool] = SafeFuture()
@@ -414,6 +415,3 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
             return f"<{type(self).__name__} not made completely>"
         state = "closed" if self._closed else "open"
         return f"<SafeThreadPool {self._thread_name_prefix!r} max_workers={self._max_workers} {state}>"
-
-
-_runtime.before_drain(CoroutineRunner.close_all)

@@ -89,7 +89,8 @@ void leave(AwaiterObject* self) {
 
 // Puts the awaiter on its future's list. 1: waiting; 0: the future is final; -1: error set.
 int enlist(AwaiterObject* self) {
-    PyObject* loop = PyObject_CallNoArgs(module_state().get_running_loop);
+    const AsyncioNames* asyncio = need_asyncio();
+    PyObject* loop = asyncio == nullptr ? nullptr : PyObject_CallNoArgs(asyncio->get_running_loop);
     if (loop == nullptr) return -1;
     Py_XSETREF(self->loop, loop);
     self->bridge = bridge_of(loop);
@@ -173,7 +174,9 @@ PyObject* method_throw(PyObject* object, PyObject* const* args, Py_ssize_t count
     self->stage = Stage::over;
     if (was_waiting) {
         leave(self);
-        if (PyErr_GivenExceptionMatches(exception.get(), module_state().asyncio_cancelled_error) != 0) {
+        const AsyncioNames* asyncio = need_asyncio();
+        if (asyncio == nullptr) return nullptr;
+        if (PyErr_GivenExceptionMatches(exception.get(), asyncio->cancelled_error) != 0) {
             cancel_if_abandoned(self->future);
         }
     }
@@ -256,7 +259,9 @@ PyObject* cancel_awaiter(PyObject* object, PyObject* args, PyObject* kwargs) {
 PyObject* awaiter_result(PyObject* object, PyObject* /*unused*/) {
     AwaiterObject* self = as_awaiter(object);
     if (self->stage != Stage::cancelled) Py_RETURN_NONE;
-    PyObject* type = module_state().asyncio_cancelled_error;
+    const AsyncioNames* asyncio = need_asyncio();
+    if (asyncio == nullptr) return nullptr;
+    PyObject* type = asyncio->cancelled_error;
     if (self->cancel_message == nullptr || self->cancel_message == Py_None) {
         PyErr_SetNone(type);
     } else {

@@ -66,7 +66,8 @@ void Callback::notify() {
 
 // False with an error set.
 bool Callback::bind_to_running_loop() {
-    PyObject* loop = PyObject_CallNoArgs(module_state().peek_running_loop);
+    const AsyncioNames* asyncio = need_asyncio();
+    PyObject* loop = asyncio == nullptr ? nullptr : PyObject_CallNoArgs(asyncio->peek_running_loop);
     if (loop == nullptr) return false;
     if (loop == Py_None) {
         Py_DECREF(loop);

@@ -272,9 +272,10 @@ void run_claimed(FutureObject* self) {
 PyObject* outcome(FutureObject* self, bool awaited) {
     self->state.mark_retrieved();
     materialize(self);
-    ModuleState& state = module_state();
     if (self->state.is_cancelled()) {
-        PyErr_SetNone(awaited ? state.asyncio_cancelled_error : state.cf_cancelled_error);
+        const AsyncioNames* asyncio = awaited ? need_asyncio() : nullptr;
+        if (asyncio != nullptr) PyErr_SetNone(asyncio->cancelled_error);
+        if (!awaited) PyErr_SetNone(module_state().cf_cancelled_error);
         return nullptr;
     }
     if (!self->state.has_failed()) return Py_NewRef(self->value);

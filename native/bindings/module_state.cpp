@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <memory>
 
 namespace pyferris::python {
 
@@ -32,6 +33,26 @@ ModuleState& module_state() {
         cached.interpreter = id;
     }
     return *cached.state;
+}
+
+const AsyncioNames* need_asyncio() {
+    std::atomic<const AsyncioNames*>& place = module_state().asyncio;
+    const AsyncioNames* names = place.load(std::memory_order_acquire);
+    if (names != nullptr) return names;
+    const PyRef asyncio = PyRef::steal(PyImport_ImportModule("asyncio"));
+    if (!asyncio) return nullptr;
+    PyRef cancelled = PyRef::steal(PyObject_GetAttrString(asyncio.get(), "CancelledError"));
+    if (!cancelled) return nullptr;
+    PyRef get = PyRef::steal(PyObject_GetAttrString(asyncio.get(), "get_running_loop"));
+    if (!get) return nullptr;
+    PyRef peek = PyRef::steal(PyObject_GetAttrString(asyncio.get(), "_get_running_loop"));
+    if (!peek) return nullptr;
+    auto made = std::make_unique<AsyncioNames>(cancelled.get(), get.get(), peek.get());
+    if (!place.compare_exchange_strong(names, made.get(), std::memory_order_acq_rel)) return names;
+    cancelled.release();  // as long as the interpreter lives
+    get.release();
+    peek.release();
+    return made.release();
 }
 
 bool create_module_state() {

@@ -1,10 +1,19 @@
 // What the module keeps per interpreter, and how the hand-written types register themselves.
 #pragma once
 
+#include <atomic>
+
 #include "py_ref.hpp"
 #include "shared_state.hpp"
 
 namespace pyferris::python {
+
+/// What native code needs of asyncio.
+struct AsyncioNames {
+    PyObject* cancelled_error;
+    PyObject* get_running_loop;
+    PyObject* peek_running_loop;  // _get_running_loop: None where none runs
+};
 
 /// Python objects that native code needs, given once by the package through `_native.install` (plus the types made
 /// here). One per interpreter; lives as long as it.
@@ -29,11 +38,8 @@ struct ModuleState {
     PyObject* queue_full = nullptr;          // queue.Full
     PyObject* cf_cancelled_error = nullptr;  // concurrent.futures.CancelledError
     PyObject* cf_invalid_state_error = nullptr;
-    PyObject* asyncio_cancelled_error = nullptr;
     PyObject* timeout_error = nullptr;          // concurrent.futures.TimeoutError (TimeoutError from 3.11 on)
     PyObject* condition_type = nullptr;         // threading.Condition
-    PyObject* get_running_loop = nullptr;       // asyncio.get_running_loop
-    PyObject* peek_running_loop = nullptr;      // asyncio._get_running_loop: None where none runs
     PyObject* report_unretrieved = nullptr;     // (exception) -> None
     PyObject* report_callback = nullptr;        // (future, callback, exception) -> None
     PyObject* report_initializer = nullptr;     // (exception) -> None
@@ -56,11 +62,17 @@ struct ModuleState {
     PyObject* stderr_name = nullptr;
     PyObject* output = nullptr;  // the last submit's (sys.stdout, sys.stderr); taken out to be looked at
 
+    std::atomic<const AsyncioNames*> asyncio{nullptr};  // see need_asyncio()
+
     bool drained = false;  // this interpreter ends: its pools were drained, and a new one would run nothing
 };
 
 /// This interpreter's state. Attached threads only. Never null after the module was imported.
 ModuleState& module_state();
+
+/// Of this interpreter; asyncio is imported when it is first needed, which programs without event loops are spared.
+/// Null with an error set. Attached threads only.
+const AsyncioNames* need_asyncio();
 
 /// Makes the state of this interpreter (module initialisation). False with an error set.
 bool create_module_state();

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import hashlib
 import json
 import os
@@ -154,7 +153,7 @@ def test_a_function_with_state_says_why_it_is_not_isolated(eager: None) -> None:
 
 
 def test_a_worker_that_is_slower_is_not_used(eager: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_auto, "LIMITS", dataclasses.replace(auto_corpus.EAGER, slower=1e-9))
+    monkeypatch.setattr(_auto, "LIMITS", auto_corpus.EAGER._replace(slower=1e-9))
     result = safe_parallel_map(work, range(80), 2, explain=True)
     assert result == list(map(work, range(80)))
     assert result.report.mode == "inline"
@@ -162,7 +161,7 @@ def test_a_worker_that_is_slower_is_not_used(eager: None, monkeypatch: pytest.Mo
 
 
 def test_isolation_that_gains_nothing_is_given_up(eager: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    limits = dataclasses.replace(auto_corpus.EAGER, gain=1e9, trial=0.01)
+    limits = auto_corpus.EAGER._replace(gain=1e9, trial=0.01)
     monkeypatch.setattr(_auto, "LIMITS", limits)
     result = safe_parallel_map(work, range(2000), 2, explain=True)
     assert result == list(map(work, range(2000)))
@@ -208,7 +207,7 @@ def digest(data: bytes) -> str:
 
 
 def test_threads_are_used_where_they_scale_and_isolation_would_not_pay(monkeypatch: pytest.MonkeyPatch) -> None:
-    never = dataclasses.replace(_auto.LIMITS, worth_warm=1e9, worth_cold=1e9, worth_first=1e9, worth_process=1e9)
+    never = _auto.LIMITS._replace(worth_warm=1e9, worth_cold=1e9, worth_first=1e9, worth_process=1e9)
     monkeypatch.setattr(_auto, "LIMITS", never)
     items = [bytes(4 << 20)] * 100
     found = safe_parallel_map(digest, items, explain=True)
