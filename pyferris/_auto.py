@@ -23,8 +23,8 @@ from . import _native, _purity
 from ._auto_caller import Beginning, cpu_of
 from ._auto_runner import IsolatedRunner, Probe, Unusable, boot, choose_probe, why_useless
 from ._cores import usable_cores
-from .future import SafeFuture
 from ._runtime import is_coroutine_function
+from .future import SafeFuture
 from .isolation import HAS_INTERPRETERS
 
 if TYPE_CHECKING:

@@ -14,6 +14,9 @@ import signal
 import sys
 import threading
 import time
+from multiprocessing import process
+from multiprocessing.connection import Connection
+from multiprocessing.context import get_spawning_popen
 from typing import TYPE_CHECKING, Any
 
 from . import _native, _runtime, _wire, _worker_output
@@ -24,7 +27,6 @@ from .future import SafeFuture
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from multiprocessing.connection import Connection
     from types import FrameType
 
 __all__: list[str] = []
@@ -41,8 +43,38 @@ PATIENCE = 0.2  # seconds from asking a call to stop until it is interrupted
 LAST_WORDS = 1.0  # seconds that a call gets when the parent is gone
 
 
-def main(calls: Connection, control: Connection, environment: bytes, directory: str) -> None:
+class Ends:
+    """The worker's ends of its connections, which a process that is being started takes with it."""
+
+    def __init__(self, calls: int, control: int) -> None:
+        self.descriptors = calls, control
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        popen = get_spawning_popen()
+        assert popen is not None
+        return Ends, tuple(popen.duplicate_for_child(each) for each in self.descriptors)
+
+
+class Process(process.BaseProcess):
+    """What the parent starts, and the child becomes."""
+
+    _start_method = None  # of what a call starts by multiprocessing: as in any program
+    init_main_module = False  # calls bring what they need of it
+
+    def __init__(self, ends: Ends, environment: bytes, directory: str, name: str, env: dict[str, str]) -> None:
+        super().__init__(target=main, args=(ends, environment, directory), name=name)
+        self.env = env  # what the environment has besides the parent's, until the worker enters its pool's
+
+    @staticmethod
+    def _Popen(started: Process) -> Any:  # noqa: N802 - the base class's name
+        from ._worker_process import launch
+
+        return launch(started)
+
+
+def main(ends: Ends, environment: bytes, directory: str) -> None:
     """The process's target. Returns when the parent has closed the connections."""
+    calls, control = (Connection(each) for each in ends.descriptors)
     _runtime.is_worker_process = True
     worker = Worker(calls, control)
     worker.enter(marshal.loads(environment), directory)

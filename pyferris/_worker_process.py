@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import importlib
 import marshal
 import os
 import select
 import signal
+import site
 import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
 from . import _environment, _native, _runtime, _wire
-from ._process_main import APART, CANCELLED, ERROR, LARGE, MOST_FUNCTIONS, RESULT, main
+from ._process_main import APART, CANCELLED, ERROR, LARGE, MOST_FUNCTIONS, RESULT, Ends, Process
 from .errors import BrokenPool, CallCancelled
 
 if TYPE_CHECKING:
@@ -37,7 +39,28 @@ _exiting = False
 def prepare() -> None:
     """Import what starts processes: at the interpreter's exit, when queued calls still run, that is too late."""
     importlib.import_module("multiprocessing.connection")
-    importlib.import_module("loky.backend.process")
+    _launcher()
+
+
+@functools.cache
+def _launcher() -> Any:
+    launcher: Any = importlib.import_module("loky.backend.popen_loky_posix").Popen
+    # The program that it starts is the module that its class is from.
+    return type("Launcher", (launcher,), {"__module__": f"{__package__}._process_boot"})
+
+
+def launch(process: Process) -> Any:
+    """Start the process; what stands for it."""
+    return _launcher()(process)
+
+
+def _environment_of_start() -> dict[str, str]:
+    """What the process needs until it has its pool's environment."""
+    found = {"PYTHONSAFEPATH": "1"}  # modules beside a script are not its own
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    if root not in (*site.getsitepackages(), site.getusersitepackages()):
+        found["PYTHONPATH"] = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), root)))
+    return found
 
 
 class Job:
@@ -101,15 +124,10 @@ class WorkerProcess:
     def start(self) -> None:
         from multiprocessing import connection, process
 
-        kind: Any = importlib.import_module("loky.backend.process").LokyProcess
         ours, theirs = connection.Pipe()
         told, control = connection.Pipe(duplex=False)
-        started = kind(
-            target=main,
-            args=(theirs, told, self._environment, self._directory),
-            name=self._name,
-            env={"PYTHONSAFEPATH": "1"},  # until it has its environment: modules beside a script are not its own
-        )
+        ends = Ends(theirs.fileno(), told.fileno())
+        started: Any = Process(ends, self._environment, self._directory, self._name, _environment_of_start())
         # Ctrl-C is the parent's: the process has no handler for it yet.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
