@@ -13,7 +13,7 @@ import marshal
 import os
 import sys
 
-from . import _worker_guard, _worker_output
+from . import _native, _worker_guard, _worker_output
 
 TYPE_CHECKING = False  # typing is not imported in a worker
 if TYPE_CHECKING:
@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 
     Send = Callable[[int, bytes], object]
 
-__all__ = ["enter", "flush", "leave"]
+__all__ = ["end", "enter", "flush", "leave"]
 
 _PRIVATE = ("pyferris._worker", "pyferris._native", "_frozen_importlib", "sys.monitoring")
 _THREADS_END = 0.25  # seconds that threads of user code get to end by themselves
 
 _baseline: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {}  # module, its namespace, copies of its containers
 _settings: tuple[Any, ...] = ()
+_froze = False  # user code has frozen objects, or thawed those of the baseline
 _send: Send | None = None
 _outputs: tuple[_Output, ...] = ()  # the streams of this pool
 _said = False  # something went home since the last flush
@@ -46,7 +47,9 @@ def enter(environment: bytes, send: Send, request: Callable[[int, bytes, float],
     if not _baseline:
         _worker_guard.install()
         _settings = _current_settings()
+        _note_freezing()
         _take_baseline()
+        _freeze()  # the collector need not look at what stays
     _send = send
     _worker_guard.allow(state["extensions"], request)
     sys.path[:] = state["path"]
@@ -92,6 +95,11 @@ def leave() -> bool:
     _send = None
     _outputs = ()
     return usable
+
+
+def end() -> None:
+    """Let the interpreter end: it frees what the collector can see."""
+    gc.unfreeze()
 
 
 def _tell(kind: int, payload: bytes) -> None:
@@ -172,14 +180,28 @@ def _is_private(name: str) -> bool:
     return name.startswith(_PRIVATE)
 
 
+_freeze = gc.freeze
+
+
+def _note_freezing() -> None:
+    def noting(original: Callable[[], None]) -> Callable[[], None]:
+        def call() -> None:
+            global _froze
+            _froze = True
+            original()
+
+        call.__name__, call.__qualname__, call.__doc__ = original.__name__, original.__name__, original.__doc__
+        return call
+
+    gc.freeze, gc.unfreeze = noting(gc.freeze), noting(gc.unfreeze)
+
+
 def _take_baseline() -> None:
     for name, module in list(sys.modules.items()):
         namespace = {} if _is_private(name) else dict(vars(module))
-        containers = {
-            key: value.copy()
-            for key, value in namespace.items()
-            if type(value) in (dict, list, set) and not (name == "sys" and key == "modules")
-        }
+        containers = _native.copy_containers(namespace)
+        if name == "sys":
+            del containers["modules"]
         _baseline[name] = (module, namespace, containers)
 
 
@@ -188,6 +210,7 @@ def _current_settings() -> tuple[Any, ...]:
 
 
 def _clean() -> bool:
+    global _froze
     sys.settrace(None)
     sys.setprofile(None)
     _stop_monitoring()
@@ -208,7 +231,8 @@ def _clean() -> bool:
     sys.set_asyncgen_hooks(None, None)
     sys.set_coroutine_origin_tracking_depth(0)
     gc.enable()
-    gc.unfreeze()
+    if _froze:
+        gc.unfreeze()
     gc.set_debug(0)
     gc.set_threshold(*thresholds)
     gc.callbacks.clear()
@@ -219,6 +243,9 @@ def _clean() -> bool:
             namespace.clear()
         gc.collect()
         sys.unraisablehook = hook
+    if _froze:
+        _freeze()
+        _froze = False
     return threads_ended and not _running_threads() and not _worker_guard.foreign_extensions and not gc.garbage
 
 
@@ -241,11 +268,12 @@ def _restore_modules() -> list[dict[str, Any]]:
         if _is_private(name):
             continue
         current: dict[str, Any] = module.__dict__
-        for key in [key for key in current if key not in namespace]:
-            del current[key]
-        for key, value in namespace.items():
-            if current.get(key, dropped) is not value:
-                current[key] = value
+        if not _native.same_values(current, namespace):
+            for key in [key for key in current if key not in namespace]:
+                del current[key]
+            for key, value in namespace.items():
+                if current.get(key, dropped) is not value:
+                    current[key] = value
         for key, copy in containers.items():
             _refill(namespace[key], copy)
     return dropped
@@ -261,14 +289,9 @@ def _refill(container: Any, copy: Any) -> None:
     kind: object = container.__class__
     if kind is list:
         container[:] = copy
-    elif kind is set or not _same(container, copy):
+    elif kind is set or not _native.same_values(container, copy):
         container.clear()
         container.update(copy)
-
-
-def _same(one: dict[Any, Any], other: dict[Any, Any]) -> bool:
-    """Identity of each value: ``==`` would run user code."""
-    return len(one) == len(other) and all(one.get(key, other) is value for key, value in other.items())
 
 
 def _stop_monitoring() -> None:

@@ -11,14 +11,14 @@ from . import _native, _wire
 from ._initial_state import initialize, pass_on
 from ._wire import dumps_error, loads
 from ._wire import dumps_result as dumps
-from ._worker import enter, flush, leave
+from ._worker import end, enter, flush, leave
 from ._worker_calls import call_each
 
 TYPE_CHECKING = False  # typing is not imported in a worker
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["call_each", "dumps", "dumps_error", "enter", "flush", "initialize", "leave", "load_function", "loads"]
+__all__ = ["call_each", "dumps", "dumps_error", "end", "enter", "flush", "initialize", "leave", "load_function", "loads"]
 
 _native.set_shared_codec(_wire.dumps, _wire.loads_element)
 time.sleep = _native.sleep  # type: ignore[assignment]  # which a request to stop ends

@@ -192,6 +192,44 @@ PyObject* keep_memory(PyObject* /*module*/, PyObject* /*unused*/) {
     Py_RETURN_NONE;
 }
 
+// `same_values(one, other)`: whether two dicts have the same keys, each with the same object: `==` would run user code.
+// By a worker that no other thread is in, before and after user code.
+PyObject* same_values(PyObject* /*module*/, PyObject* args) {
+    PyObject *one = nullptr, *other = nullptr;
+    if (PyArg_ParseTuple(args, "O!O!", &PyDict_Type, &one, &PyDict_Type, &other) == 0) return nullptr;
+    if (PyDict_GET_SIZE(one) != PyDict_GET_SIZE(other)) Py_RETURN_FALSE;
+    PyObject *key = nullptr, *value = nullptr;
+    Py_ssize_t at = 0;
+    while (PyDict_Next(one, &at, &key, &value) != 0) {
+        if (PyDict_GetItemWithError(other, key) == value) continue;
+        if (PyErr_Occurred() != nullptr) return nullptr;
+        Py_RETURN_FALSE;
+    }
+    Py_RETURN_TRUE;
+}
+
+// `copy_containers(namespace)`: a dict of copies of the values that are exactly a dict, a list or a set.
+PyObject* copy_containers(PyObject* /*module*/, PyObject* namespace_) {
+    if (PyDict_Check(namespace_) == 0) return PyErr_Format(PyExc_TypeError, "copy_containers() takes a dict");
+    PyRef copies = PyRef::steal(PyDict_New());
+    PyObject *key = nullptr, *value = nullptr;
+    Py_ssize_t at = 0;
+    while (copies && PyDict_Next(namespace_, &at, &key, &value) != 0) {
+        PyRef copy;
+        if (PyDict_CheckExact(value)) {
+            copy = PyRef::steal(PyDict_Copy(value));
+        } else if (PyList_CheckExact(value)) {
+            copy = PyRef::steal(PyList_GetSlice(value, 0, PY_SSIZE_T_MAX));
+        } else if (Py_IS_TYPE(value, &PySet_Type)) {
+            copy = PyRef::steal(PySet_New(value));
+        } else {
+            continue;
+        }
+        if (!copy || PyDict_SetItem(copies.get(), key, copy.get()) != 0) return nullptr;
+    }
+    return copies.release();
+}
+
 struct Slot {
     const char* name;
     PyObject* ModuleState::* member;
@@ -235,6 +273,8 @@ PyMethodDef functions[] = {
     {"current_output", current_output, METH_NOARGS, nullptr},
     {"open_interpreters", open_interpreters, METH_VARARGS, nullptr},
     {"set_interpreter_bootstrap", set_bootstrap, METH_O, nullptr},
+    {"same_values", same_values, METH_VARARGS, nullptr},
+    {"copy_containers", copy_containers, METH_O, nullptr},
     {"interpreter_counts", counts, METH_NOARGS, nullptr},
     {"end_parked_interpreters", end_parked, METH_NOARGS, nullptr},
     {"keep_memory_at_exit", keep_memory, METH_NOARGS, nullptr},

@@ -157,6 +157,10 @@ void Interpreter::end(std::unique_ptr<Interpreter> interpreter) {
     PyThreadState* const outer = attached_state();
     if (outer != nullptr) PyEval_SaveThread();
     PyThreadState* const state = enter(interpreter->state_);
+    PyObject* end = interpreter->function("end");
+    PyObject* ended = end != nullptr ? PyObject_CallNoArgs(end) : nullptr;
+    if (ended == nullptr) PyErr_Clear();
+    Py_XDECREF(ended);
     for (auto& [number, function] : interpreter->functions) Py_DECREF(function);
     Py_CLEAR(interpreter->codec_.dumps);
     Py_CLEAR(interpreter->codec_.loads);

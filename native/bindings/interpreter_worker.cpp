@@ -326,6 +326,8 @@ void InterpreterWorker::give_back() {
         std::erase(shared_->isolated->slots, slot_);
     }
     this_slot = nullptr;
+    // What exit functions and destructors have printed is there when the worker is gone.
+    if (slot_->said_aside.load()) notifier::settle();
 }
 
 void InterpreterWorker::stop() {
@@ -382,7 +384,11 @@ PyObject* send_home(PyObject* self, PyObject* const* args, Py_ssize_t count) {
     }
     // Attached, so that the call cannot end before its future is known to have spoken.
     FutureObject* future = slot->running.load();
-    if (future != nullptr) future->isolated->has_spoken = true;
+    if (future != nullptr) {
+        future->isolated->has_spoken = true;
+    } else {
+        slot->said_aside = true;
+    }
     notifier::post([future, kind, payload = std::move(payload)] { deliver_home(future, kind, payload); }, false);
     Py_RETURN_NONE;
 }

@@ -5,6 +5,8 @@
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <future>
+#include <memory>
 #include <mutex>
 #include <utility>
 
@@ -162,15 +164,22 @@ void prepare() {
     if (self.interpreter == nullptr) self.interpreter = PyInterpreterState_Get();
 }
 
-void post(std::function<void()> job, bool may_block) {
+bool post(std::function<void()> job, bool may_block) {
     State& self = state();
     {
         const std::lock_guard lock(self.mutex);
-        if (!start(self)) return;
+        if (!start(self)) return false;
         self.jobs.push_back(Job{std::move(job), may_block});
         start_watching(self);
     }
     self.wake.notify_one();
+    return true;
+}
+
+void settle() {
+    const auto done = std::make_shared<std::promise<void>>();
+    std::future<void> reached = done->get_future();
+    if (post([done] { done->set_value(); }, false)) reached.wait();
 }
 
 void let_go(FutureObject* future) {

@@ -17,7 +17,10 @@ namespace notifier {
 
 /// Has `job` run on the notifier's thread. Any thread, never blocks. Dropped once the notifier was stopped. A job that
 /// does not own what it uses, or that nothing may overtake, passes `may_block` = false.
-void post(std::function<void()> job, bool may_block = true);
+/// False if it was stopped, or cannot be started: the job is dropped.
+bool post(std::function<void()> job, bool may_block = true);
+/// Returns when what was posted before has been done, but for jobs that block. Not attached to any interpreter.
+void settle();
 /// A call that is over, and whose queue's reference is to be dropped: soon, by any attached thread or the notifier.
 /// Any thread, never blocks; the caller must not touch the future any more.
 void let_go(FutureObject* future);

@@ -5,12 +5,15 @@ from __future__ import annotations
 import marshal
 import os
 import warnings
+from typing import Any
 
 import pytest
 from interpreters import PREFACE, make_home, make_worker, needs_interpreters
 from own_process import run
 
+from pyferris import _native
 from pyferris._messages import STDERR
+from pyferris.safe_thread import SafeThreadPool
 
 __all__ = ["make_home", "make_worker"]
 
@@ -102,6 +105,54 @@ def test_an_exit_function_that_fails_says_so_at_home(worker):
     worker.interpreter.run("import atexit; atexit.register(lambda: 1 / 0)")
     assert worker.leave()
     assert b"ZeroDivisionError" in b"".join(payload for kind, payload in worker.said() if kind == STDERR)
+
+
+@needs_interpreters
+@pytest.mark.parametrize("calls", [("freeze",), ("unfreeze",), ("freeze", "unfreeze"), ("disable",)])
+def test_what_a_pool_leaves_in_cycles_is_freed(capsys: pytest.CaptureFixture[str], calls: tuple[str, ...]) -> None:
+    def leave_a_cycle() -> None:
+        import gc
+
+        class Node:
+            def __del__(self) -> None:
+                print("freed")
+
+        node: Any = Node()
+        node.own = node
+        for call in calls:
+            getattr(gc, call)()
+
+    for _ in range(3):
+        _, retired = _native.interpreter_counts()
+        with SafeThreadPool(1, isolation="interpreter") as pool:
+            pool.submit(leave_a_cycle).result()
+            assert capsys.readouterr().out == ""
+        assert capsys.readouterr().out == "freed\n"
+        assert _native.interpreter_counts()[1] == retired
+
+
+def test_the_same_values_are_the_same_objects():
+    values = {"a": 1.5, "b": [], (): None}
+    assert _native.same_values(values, dict(values))
+    assert _native.same_values({}, {})
+    assert not _native.same_values(values, values | {"b": []})  # equal, and another
+    assert not _native.same_values(values, values | {"c": 1})
+    assert not _native.same_values({"a": None}, {"b": None})
+    for wrong in (([], {}), ({}, []), ({},)):
+        with pytest.raises(TypeError):
+            _native.same_values(*wrong)  # type: ignore[call-arg,arg-type]
+
+
+def test_containers_are_copied_where_they_are_exactly_that():
+    class Own(dict):  # type: ignore[type-arg]
+        pass
+
+    values = {"dict": {1: 2}, "list": [1], "set": {1}, "own": Own(), "tuple": (1,), "frozen": frozenset({1})}
+    copies = _native.copy_containers(values)
+    assert copies == {"dict": {1: 2}, "list": [1], "set": {1}}
+    assert not any(copy is values[key] for key, copy in copies.items())
+    with pytest.raises(TypeError):
+        _native.copy_containers([])  # type: ignore[arg-type]
 
 
 @needs_interpreters
