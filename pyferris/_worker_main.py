@@ -18,7 +18,18 @@ TYPE_CHECKING = False  # typing is not imported in a worker
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["call_each", "dumps", "dumps_error", "end", "enter", "flush", "initialize", "leave", "load_function", "loads"]
+__all__ = [
+    "call_each",
+    "dumps",
+    "dumps_error",
+    "end",
+    "enter",
+    "flush",
+    "initialize",
+    "leave",
+    "load_function",
+    "loads",
+]
 
 _native.set_shared_codec(_wire.dumps, _wire.loads_element)
 time.sleep = _native.sleep  # type: ignore[assignment]  # which a request to stop ends
