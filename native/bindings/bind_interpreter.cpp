@@ -33,9 +33,32 @@ bool fill(IsolatedCall& call, PyObject* const* args, Py_ssize_t count, PyObject*
     return encode(given.get(), main_codec(), subject, &call.arguments);
 }
 
+// Whether `sys.stdout` is another one need not be looked up at each submit where CPython tells of changes, and where
+// one thread submits at a time.
+#if PY_VERSION_HEX >= 0x030C0000 && !defined(Py_GIL_DISABLED)
+bool can_watch_output = false;
+
+int note_change(PyDict_WatchEvent /*event*/, PyObject* /*dict*/, PyObject* /*key*/, PyObject* /*value*/) {
+    module_state().output_is_current = false;
+    return 0;
+}
+
+// Once.
+void watch_output(PyObject* namespace_) {
+    const int watcher = PyDict_AddWatcher(note_change);
+    can_watch_output = watcher >= 0 && PyDict_Watch(watcher, namespace_) == 0;
+    if (!can_watch_output) PyErr_Clear();  // there are eight watchers in all
+}
+#else
+constexpr bool can_watch_output = false;
+void watch_output(PyObject* /*namespace*/) {}
+#endif
+
 // What calls print goes where their submitter's prints go. The same pair as the last time, where they are the same.
 PyObject* current_output(PyObject* /*module*/ = nullptr, PyObject* /*unused*/ = nullptr) {
     ModuleState& state = module_state();
+    if (state.output_is_current && state.output != nullptr) return Py_NewRef(state.output);
+    state.output_is_current = can_watch_output;
     PyObject* out = PyDict_GetItemWithError(state.sys_namespace, state.stdout_name);
     PyObject* err = PyDict_GetItemWithError(state.sys_namespace, state.stderr_name);
     if (PyErr_Occurred() != nullptr) return nullptr;
@@ -258,6 +281,7 @@ PyObject* install_isolation(PyObject* /*module*/, PyObject* /*args*/, PyObject* 
     Py_XSETREF(state.stdout_name, PyUnicode_InternFromString("stdout"));
     Py_XSETREF(state.stderr_name, PyUnicode_InternFromString("stderr"));
     if (state.stdout_name == nullptr || state.stderr_name == nullptr) return nullptr;
+    watch_output(state.sys_namespace);
     Py_RETURN_NONE;
 }
 

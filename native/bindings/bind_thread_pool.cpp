@@ -278,7 +278,10 @@ PyObject* is_worker(PyObject* object, PyObject* /*unused*/) {
 
 PyObject* get_active(PyObject* object, void* /*unused*/) {
     const std::shared_ptr<PoolShared> shared = shared_of(object);
-    return shared == nullptr ? nullptr : PyLong_FromLongLong(shared->active.load(std::memory_order_relaxed));
+    if (shared == nullptr) return nullptr;
+    // First what is finished: a call is counted in before it can be.
+    const std::int64_t finished = shared->isolated == nullptr ? 0 : count_finished(*shared->isolated);
+    return PyLong_FromLongLong(shared->active.load() - finished);
 }
 
 PyObject* get_queued(PyObject* object, void* /*unused*/) {

@@ -96,6 +96,13 @@ void deliver_home(FutureObject* future, long kind, const std::string& payload) {
 
 }  // namespace
 
+std::int64_t count_finished(IsolatedPool& pool) {
+    const std::lock_guard lock(pool.mutex);
+    std::int64_t total = pool.finished_by_gone;
+    for (const SlotPtr& slot : pool.slots) total += slot->finished.load();
+    return total;
+}
+
 bool current_isolated_worker() noexcept { return this_slot != nullptr; }
 
 bool take_stop_request() {
@@ -283,7 +290,8 @@ void InterpreterWorker::run(Task& task) {
     set_foreign_call(nullptr);
     slot_->running.store(nullptr);
     if (future->state.stop_requested()) PyThreadState_SetAsyncExc(PyThread_get_thread_ident(), nullptr);
-    count_call(*shared_, future, -1);
+    // No counter that the others count on as well: that would cost each call a cache line.
+    if (!isolated.is_batch) slot_->finished.store(slot_->finished.load(std::memory_order_relaxed) + 1);
     finish_isolated(future, std::move(outcome), ending);
 }
 
@@ -323,7 +331,7 @@ void InterpreterWorker::give_back() {
     }
     {
         const std::lock_guard lock(shared_->isolated->mutex);
-        std::erase(shared_->isolated->slots, slot_);
+        if (std::erase(shared_->isolated->slots, slot_) != 0) shared_->isolated->finished_by_gone += slot_->finished;
     }
     this_slot = nullptr;
     // What exit functions and destructors have printed is there when the worker is gone.

@@ -25,9 +25,13 @@ struct IsolatedPool {
     Message initargs;
     std::atomic<std::int64_t> nap_us{0};  // of readers while much is queued; see nap_while_busy
 
-    std::mutex mutex;
-    std::vector<std::shared_ptr<WorkerSlot>> slots;  // guarded by mutex
+    std::mutex mutex;  // guards all below
+    std::vector<std::shared_ptr<WorkerSlot>> slots;
+    std::int64_t finished_by_gone = 0;  // calls, by workers that have no slot any more
 };
+
+/// Calls that workers of the pool have finished, of those that `PoolShared::active` counts. Any thread.
+std::int64_t count_finished(IsolatedPool& pool);
 
 class InterpreterWorker final : public WorkerDriver {
   public:

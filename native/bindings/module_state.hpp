@@ -60,7 +60,8 @@ struct ModuleState {
     PyObject* sys_namespace = nullptr;     // borrowed
     PyObject* stdout_name = nullptr;
     PyObject* stderr_name = nullptr;
-    PyObject* output = nullptr;  // the last submit's (sys.stdout, sys.stderr); taken out to be looked at
+    PyObject* output = nullptr;      // the last submit's (sys.stdout, sys.stderr); taken out to be looked at
+    bool output_is_current = false;  // nothing in `sys` has changed since, see watch_output()
 
     std::atomic<const AsyncioNames*> asyncio{nullptr};  // see need_asyncio()
 

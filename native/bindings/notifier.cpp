@@ -43,7 +43,7 @@ struct State {
     bool stopped = false;
     bool drop_due = false;  // references wait
 
-    std::atomic<FutureObject*> finished{nullptr};  // a stack, linked through the calls
+    std::atomic<FutureObject*> finished{nullptr};  // a stack, chained through their tasks
     std::atomic<bool> armed{false};                // the thread knows that references wait
 };
 
@@ -186,7 +186,7 @@ void let_go(FutureObject* future) {
     State& self = state();
     FutureObject* head = self.finished.load(std::memory_order_relaxed);
     do {
-        future->isolated->next_finished = head;
+        future->task.chain(head == nullptr ? nullptr : &head->task);
     } while (!self.finished.compare_exchange_weak(head, future, std::memory_order_release, std::memory_order_relaxed));
     if (self.armed.load(std::memory_order_relaxed) || self.armed.exchange(true)) return;
     {
@@ -201,7 +201,12 @@ void drop_finished() {
     if (self.finished.load(std::memory_order_relaxed) == nullptr) return;
     FutureObject* future = self.finished.exchange(nullptr, std::memory_order_acquire);
     while (future != nullptr) {
-        FutureObject* next = future->isolated->next_finished;
+        Task* const after = future->task.chained();
+        FutureObject* next = after == nullptr ? nullptr : future_of(static_cast<CallTask&>(*after));
+        if (next != nullptr) {  // which lies in the cache of the worker that finished it
+            __builtin_prefetch(next, 1);
+            __builtin_prefetch(&next->call, 1);
+        }
         drop_call(future);
         Py_DECREF(as_object(future));
         future = next;

@@ -27,8 +27,10 @@ class PyWorker;
 
 /// What a pool and its workers share.
 struct PoolShared {
-    std::shared_ptr<ThreadPool> threads;  // null for an inline pool
-    std::atomic<std::int64_t> active{0};  // calls queued or running
+    // Calls queued or running; of isolated pools, together with those that their workers have finished since. On a
+    // cache line of its own, as it changes with each call.
+    alignas(64) std::atomic<std::int64_t> active{0};
+    alignas(64) std::shared_ptr<ThreadPool> threads;  // null for an inline pool
     std::string prefix;
     bool daemon = false;
     bool delegated = false;  // `submit` is for the Python class to carry out: `_submit_delegated`

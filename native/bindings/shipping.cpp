@@ -32,6 +32,10 @@ struct Store {
     std::unordered_map<PyObject*, std::shared_ptr<Shipped>> by_function;
     std::unordered_map<std::string_view, std::weak_ptr<const Shipment>> by_bytes;  // keys lie in the shipments
     std::uint64_t next = 1;
+
+    // Guarded by the GIL: the entry of `by_function` that was looked up last. Most ship one function again and again.
+    PyObject* last_function = nullptr;
+    std::shared_ptr<Shipped> last;
 };
 
 Store& store() {
@@ -39,7 +43,16 @@ Store& store() {
     return *instance;
 }
 
+void forget_last() {
+#ifndef Py_GIL_DISABLED
+    store().last_function = nullptr;
+    store().last.reset();
+#endif
+}
+
+// It was taken out of the store.
 void drop(Shipped& shipped) {
+    forget_last();
     Py_XDECREF(shipped.reference);
     for (const Check& check : shipped.checks) {
         Py_DECREF(check.owner);
@@ -191,17 +204,30 @@ void remember(PyObject* function, const std::shared_ptr<const Shipment>& shipmen
     if (shipped != nullptr) drop(*shipped);
 }
 
-}  // namespace
-
-std::shared_ptr<const Shipment> ship(PyObject* function) {
+std::shared_ptr<Shipped> find(PyObject* function) {
+    Store& all = store();
+#ifndef Py_GIL_DISABLED
+    if (all.last_function == function) return all.last;
+#endif
     std::shared_ptr<Shipped> known;
     {
-        Store& all = store();
         const std::lock_guard lock(all.mutex);
         const auto found = all.by_function.find(function);
         if (found != all.by_function.end()) known = found->second;
     }
+#ifndef Py_GIL_DISABLED
     if (known != nullptr) {
+        all.last_function = function;
+        all.last = known;
+    }
+#endif
+    return known;
+}
+
+}  // namespace
+
+std::shared_ptr<const Shipment> ship(PyObject* function) {
+    if (const std::shared_ptr<Shipped> known = find(function); known != nullptr) {
         bool current = true;
         for (const Check& check : known->checks) current = current && holds(check);
         if (current) return known->shipment;

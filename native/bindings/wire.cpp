@@ -83,6 +83,7 @@ bool read_typecode(PyObject* array, std::string* format) {
 
 // Takes the memory of a large block out of `object`. 1: taken; 0: it is none; -1: error set.
 int take_block(PyObject* object, std::uint32_t position, std::vector<WireBlock>* blocks) {
+    if (PyLong_CheckExact(object) || PyTuple_CheckExact(object) || PyUnicode_CheckExact(object)) return 0;
     WireBlock block{};
     if (PyBytes_CheckExact(object)) {
         block.kind = WireBlock::Kind::bytes;

@@ -21,6 +21,10 @@ bool write_int(PyObject* object, std::string* data) {
     int overflow = 0;
     const long long value = PyLong_AsLongLongAndOverflow(object, &overflow);
     if (overflow != 0) return false;
+    if (value == static_cast<std::int32_t>(value)) {
+        put<std::int32_t>(data, 'j', static_cast<std::int32_t>(value));
+        return true;
+    }
     put<std::int64_t>(data, 'i', value);
     return true;
 }
@@ -37,7 +41,11 @@ bool write(PyObject* object, std::string* data, int depth);
 
 bool write_items(PyObject* const* items, Py_ssize_t count, char tag, std::string* data, int depth) {
     if (depth == kDeepest) return false;
-    put<std::uint64_t>(data, tag, static_cast<std::uint64_t>(count));
+    if (tag == '(' && count <= UINT8_MAX) {
+        put<std::uint8_t>(data, ')', static_cast<std::uint8_t>(count));
+    } else {
+        put<std::uint64_t>(data, tag, static_cast<std::uint64_t>(count));
+    }
     for (Py_ssize_t i = 0; i < count; ++i) {
         if (!write(items[i], data, depth + 1)) return false;
     }
@@ -87,11 +95,13 @@ class Reader {
             case 'T': return Py_NewRef(Py_True);
             case 'F': return Py_NewRef(Py_False);
             case '.': return Py_NewRef(Py_Ellipsis);
-            case 'i': return read_int();
+            case 'i': return read_int<std::int64_t>();
+            case 'j': return read_int<std::int32_t>();
             case 'f': return read_float();
             case 'b': return read_bytes();
             case 's': return read_text();
-            case '(': return read_tuple(depth);
+            case '(': return read_tuple<std::uint64_t>(depth);
+            case ')': return read_tuple<std::uint8_t>(depth);
             case '[': return read_list(depth);
             default: return refuse();
         }
@@ -111,11 +121,13 @@ class Reader {
         return true;
     }
     // `count` things of `each` bytes or more follow.
-    bool take_count(std::uint64_t each, std::uint64_t* count) {
+    template <class T>
+    bool take_count(std::uint64_t each, T* count) {
         return take(count) && *count <= static_cast<std::uint64_t>(end_ - at_) / each;
     }
+    template <class T>
     PyObject* read_int() {
-        std::int64_t value = 0;
+        T value = 0;
         return take(&value) ? PyLong_FromLongLong(value) : refuse();
     }
     PyObject* read_float() {
@@ -138,8 +150,9 @@ class Reader {
         at_ += length * static_cast<std::uint64_t>(kind);
         return text;
     }
+    template <class T>
     PyObject* read_tuple(int depth) {
-        std::uint64_t count = 0;
+        T count = 0;
         if (!take_count(1, &count)) return refuse();
         PyRef tuple = PyRef::steal(PyTuple_New(static_cast<Py_ssize_t>(count)));
         for (std::uint64_t i = 0; tuple && i < count; ++i) {

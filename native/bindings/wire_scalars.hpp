@@ -3,9 +3,11 @@
 // marshal says the same in as many bytes, but makes an object for them, and reports to the audit hooks each time.
 // Whatever is not written here (larger ints, dicts, a list that others refer to as well) is left to it.
 //
-//   value:  '0' None  'T' True  'F' False  '.' Ellipsis  'i' int64  'f' double  'b' bytes: size, data
-//           's' str: kind (1, 2, 4), length, data  '(' tuple: length, values  '[' list: length, values
-//   Sizes and lengths are 64 bits, in the machine's order: the bytes never leave the process.
+//   value:  '0' None  'T' True  'F' False  '.' Ellipsis  'i' int64  'j' int32  'f' double  'b' bytes: size, data
+//           's' str: kind (1, 2, 4), length, data  '(' tuple: length, values  ')' tuple: length of 8 bits, values
+//           '[' list: length, values
+//   Sizes and other lengths are 64 bits, in the machine's order: the bytes never leave the process. The short forms
+//   keep the arguments of most calls, and their results, within what a std::string holds without memory of its own.
 #pragma once
 
 #include <string>

@@ -289,6 +289,7 @@ void after_fork_in_child_isolated() {
         if (pool->isolated == nullptr) continue;
         new (&pool->isolated->mutex) std::mutex();  // a worker of the parent may have held it
         pool->isolated->slots.clear();
+        pool->isolated->finished_by_gone = 0;
     }
 }
 

@@ -32,6 +32,7 @@ struct WorkerSlot {
 
     std::atomic<FutureObject*> running{nullptr};  // changed by the worker, attached
     std::atomic<std::uint64_t> calls{0};          // begun so far: tells one call from the next
+    std::atomic<std::int64_t> finished{0};        // calls, but batches; changed by the worker
 
     std::atomic<bool> said_aside{false};  // something was sent home outside of calls
     std::atomic<bool> told{false};  // CallCancelled was raised in the call that runs; changed attached to `interpreter`

@@ -40,6 +40,35 @@ def test_arguments_and_keywords_arrive(pool):
     assert pool.submit(dict, self=1).result(LIMIT) == {"self": 1}
 
 
+EDGES = [n + d for b in (7, 8, 15, 16, 30, 31, 32, 62, 63, 64) for n in (1 << b, -1 << b) for d in (-1, 0, 1)]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 254, 255, 256, 257, 70_000])
+def test_short_and_long_forms_of_what_travels(pool, count: int) -> None:
+    given = tuple((EDGES * (count // len(EDGES) + 1))[:count])
+    assert pool.submit(lambda *args: (len(args), args), *given).result(LIMIT) == (count, given)
+    assert pool.submit(lambda items: items[::-1], given).result(LIMIT) == given[::-1]
+    assert pool.submit(list, given).result(LIMIT) == list(given)
+
+
+@pytest.mark.parametrize("number", EDGES)
+def test_ints_of_every_size_travel(pool, number: int) -> None:
+    found = pool.submit(lambda x: (x, [x, (x,)], -x), number).result(LIMIT)
+    assert found == (number, [number, (number,)], -number)
+    assert pool.submit(abs, number).result(LIMIT) == abs(number)
+
+
+def test_active_tasks_when_workers_have_come_and_gone():
+    made = SafeThreadPool(3, isolation="interpreter")
+    batch = [made.submit(add, number) for number in range(300)]
+    assert list(made.map(add, range(100))) == list(range(100))
+    for future in batch:
+        future.result(LIMIT)
+    assert made.active_tasks == 0
+    made.shutdown()
+    assert made.active_tasks == 0
+
+
 def test_a_call_starts_before_a_later_one():
     order: SafeQueue[int] = SafeQueue()
     with SafeThreadPool(1, isolation="interpreter") as pool:

@@ -128,7 +128,9 @@ class FutureState {
     bool has_failed() const noexcept { return flag(kFailed); }
 
     /// The future belongs to a call, not to somebody's bare promise. Before it is shared.
-    void mark_as_call() noexcept { word_.fetch_or(kCall, std::memory_order_relaxed); }
+    void mark_as_call() noexcept {
+        word_.store(word_.load(std::memory_order_relaxed) | kCall, std::memory_order_relaxed);
+    }
     bool is_call() const noexcept { return flag(kCall); }
 
     /// Takes every stripe, so that a fork finds none of them held. In the parent and the child: release.

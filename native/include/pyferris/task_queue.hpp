@@ -17,6 +17,10 @@ class Task {
     /// A worker that waits inside its own task may be waiting for this one: see `pop_wanted`. Before it is queued.
     void mark_wanted() noexcept { wanted_ = true; }
 
+    /// A list of tasks that are in no queue, of whoever has taken them: which one comes after this.
+    void chain(Task* next) noexcept { next_ = next; }
+    Task* chained() const noexcept { return next_; }
+
   protected:
     ~Task() = default;
 
