@@ -87,7 +87,7 @@ def spin(count: int) -> int:
 
 
 def calls_of(seconds: float) -> int:
-    """The argument with which `spin` takes so long. Short calls have rounds that are cheaper than those of long ones."""
+    """The argument with which `spin` takes so long. The rounds of a short call are cheaper than those of a long one."""
     count = max(1, round(seconds / one_step()))
     repeats = max(1, round(0.001 / seconds))
     took = min(timed(lambda: [spin(count) for _ in range(repeats)]) for _ in range(100)) / repeats

@@ -34,6 +34,20 @@ TEST(TaskQueue, ATaskLeavesFromAnyPlaceOnce) {
     }
 }
 
+TEST(TaskQueue, TasksThatWereTakenCanBeChained) {
+    TaskQueue queue;
+    Plain tasks[2];
+    for (Plain& task : tasks) queue.push_back(task);
+    EXPECT_EQ(queue.pop_front(), &tasks[0]);
+    EXPECT_EQ(tasks[0].chained(), nullptr);
+    tasks[0].chain(&tasks[1]);
+    EXPECT_EQ(tasks[0].chained(), &tasks[1]);
+    EXPECT_FALSE(queue.remove(tasks[0]));  // it is in no queue all the same
+    queue.push_back(tasks[0]);
+    EXPECT_EQ(queue.pop_front(), &tasks[1]);
+    EXPECT_EQ(queue.pop_front(), &tasks[0]);
+}
+
 TEST(TaskQueue, WantedOnesComeLastInFirstOut) {
     TaskQueue queue;
     Plain tasks[4];
