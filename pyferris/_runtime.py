@@ -167,7 +167,8 @@ def reactor_wake(reference: weakref.ref[asyncio.AbstractEventLoop]) -> bool:
     return True
 
 
-_at_exit: list[Callable[[], object]] = [_native.drain_pools]
+_before_drain: list[Callable[[], object]] = []
+_after_drain: list[Callable[[], object]] = []
 draining = False  # the interpreter ends
 _stuck = False  # an interpreter runs on that could not be stopped
 
@@ -175,19 +176,27 @@ _stuck = False  # an interpreter runs on that could not be stopped
 def before_drain(function: Callable[[], object]) -> None:
     """Have ``function`` called at exit before the pools are drained; not if that has begun."""
     if not draining:
-        _at_exit.insert(0, function)
+        _before_drain.insert(0, function)
 
 
 def after_drain(function: Callable[[], object]) -> None:
     """Have ``function`` called at exit when the pools are drained."""
-    _at_exit.append(function)
+    _after_drain.append(function)
 
 
 def _drain() -> None:
     global _stuck, draining
     draining = True
-    for function in _at_exit:
-        _stuck = function() is False or _stuck
+    try:
+        for function in _before_drain:
+            function()
+        _stuck = _native.drain_pools() is False
+    except BaseException:  # Ctrl-C: nobody waits any longer
+        _stuck = _native.abandon_pools() is False
+        raise
+    finally:
+        for function in _after_drain:
+            function()
 
 
 def _leave_if_stuck() -> None:

@@ -32,6 +32,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _names = itertools.count().__next__
+_LAST_WORDS = 2.0  # seconds that isolated calls get to end when they are interrupted
 
 
 def time_left(timeout: float | None) -> Callable[[], float | None]:
@@ -385,9 +386,16 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._refuse_own_wait(self._is_worker())
         if _runtime.means_to_stop(error):
             self._abort()
-        self.shutdown(wait=True)
+        try:
+            self.shutdown(wait=True)
+        except BaseException:  # Ctrl-C came while it waited
+            self._abort()
+            if self._kind in ("interpreter", "process"):
+                self.shutdown(wait=True, timeout=_LAST_WORDS)
+            raise
 
     async def __aenter__(self) -> Self:
         return self
@@ -402,7 +410,11 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
         gone: SafeFuture[bool] = SafeFuture()
         # A thread of its own: the loop's default executor may be this very pool.
         threading.Thread(target=lambda: gone.set_result(self.shutdown()), name="SafeThreadPool-exit").start()
-        await gone
+        try:
+            await gone
+        except BaseException:
+            self._abort()
+            raise
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(

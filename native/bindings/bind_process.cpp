@@ -50,15 +50,36 @@ bool drain(bool isolated) {
     }
 }
 
+PyObject* end_of_pools() {
+    if (PyInterpreterState_Get() != PyInterpreterState_Main()) Py_RETURN_TRUE;
+    stop_reactor();
+    return PyBool_FromLong(end_isolation() ? 1 : 0);
+}
+
 // Ends every pool of this interpreter. False if a call in another interpreter could not be stopped.
 PyObject* drain_pools(PyObject* /*module*/, PyObject* /*unused*/) {
     // Threads may hand calls on to the other interpreters: maps do.
     const bool drained = drain(false) && drain(true);
     module_state().drained = true;
     if (!drained) return nullptr;
-    if (PyInterpreterState_Get() != PyInterpreterState_Main()) Py_RETURN_TRUE;
-    stop_reactor();
-    return PyBool_FromLong(end_isolation(pools_here(true)) ? 1 : 0);
+    for (const auto& shared : pools_here(true)) {
+        if (shared->daemon) stop_running(*shared);
+    }
+    return end_of_pools();
+}
+
+// The same where the wait was interrupted: nobody waits for calls of this interpreter, others are stopped.
+PyObject* abandon_pools(PyObject* /*module*/, PyObject* /*unused*/) {
+    module_state().drained = true;
+    for (const bool isolated : {false, true}) {
+        const Pools pools = pools_here(isolated);
+        close_at_exit(pools);
+        for (const auto& shared : pools) {
+            if (shared->threads != nullptr) discard_queued(*shared, nullptr);
+            stop_running(*shared);
+        }
+    }
+    return end_of_pools();
 }
 
 PyObject* before_fork(PyObject* /*module*/, PyObject* /*unused*/) {
@@ -121,6 +142,7 @@ PyObject* is_any_worker(PyObject* /*module*/, PyObject* /*unused*/) {
 PyMethodDef functions[] = {
     {"is_worker", is_any_worker, METH_NOARGS, nullptr},
     {"drain_pools", drain_pools, METH_NOARGS, nullptr},
+    {"abandon_pools", abandon_pools, METH_NOARGS, nullptr},
     {"before_fork", before_fork, METH_NOARGS, nullptr},
     {"after_fork_in_parent", after_fork_in_parent, METH_NOARGS, nullptr},
     {"after_fork_in_child", after_fork_in_child, METH_NOARGS, nullptr},

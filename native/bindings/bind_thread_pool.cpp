@@ -242,15 +242,10 @@ PyObject* cancel_queued(PyObject* object, PyObject* /*unused*/) {
     Py_RETURN_NONE;
 }
 
-PyObject* stop_running(PyObject* object, PyObject* /*unused*/) {
+PyObject* stop_running_method(PyObject* object, PyObject* /*unused*/) {
     const std::shared_ptr<PoolShared> shared = shared_of(object);
     if (shared == nullptr) return nullptr;
-    if (shared->isolated != nullptr) interrupt_all(*shared);
-    const std::lock_guard lock(shared->mutex);
-    for (const PyWorker* worker : shared->workers) {
-        for (FutureObject* future : worker->running()) future->state.request_stop();
-    }
-    for (const auto& map : shared->maps) map->future()->state.request_stop();
+    stop_running(*shared);
     Py_RETURN_NONE;
 }
 
@@ -328,7 +323,7 @@ PyMethodDef methods[] = {
     {"_close", close, METH_O, nullptr},
     {"_refuse", refuse, METH_O, nullptr},
     {"_cancel_queued", cancel_queued, METH_NOARGS, nullptr},
-    {"_stop_running", stop_running, METH_NOARGS, nullptr},
+    {"_stop_running", stop_running_method, METH_NOARGS, nullptr},
     {"_join", join_method, METH_O, nullptr},
     {"_become_loop", become_loop, METH_NOARGS, nullptr},
     {"_is_worker", is_worker, METH_NOARGS, nullptr},

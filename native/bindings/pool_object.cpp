@@ -9,6 +9,7 @@
 #include "py_compat.hpp"
 #include "pyferris/spin.hpp"
 #include "thread_state.hpp"
+#include "worker_slots.hpp"
 
 namespace pyferris::python {
 
@@ -300,6 +301,15 @@ void discard_queued(PoolShared& shared, PyObject* error) {
         }
     }
     for (Task* task : tasks) discard(static_cast<PyTask&>(*task), error);
+}
+
+void stop_running(PoolShared& shared) {
+    if (shared.isolated != nullptr) interrupt_all(shared);
+    const std::lock_guard lock(shared.mutex);
+    for (const PyWorker* worker : shared.workers) {
+        for (FutureObject* future : worker->running()) future->state.request_stop();
+    }
+    for (const auto& map : shared.maps) map->future()->state.request_stop();
 }
 
 void break_pool(PoolShared& shared, PyObject* error) {

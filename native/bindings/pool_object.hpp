@@ -125,6 +125,8 @@ void discard_queued(PoolShared& shared, PyObject* error);
 void discard(PyTask& task, PyObject* error);
 /// A queued or running call that will never end fails with `error`.
 void fail_call(FutureObject* future, PyObject* error);
+/// Asks the running calls and maps of a pool to stop; those in other interpreters are interrupted. Attached.
+void stop_running(PoolShared& shared);
 /// An initializer failed with `error`: reports it, closes the pool and fails what is queued. Attached.
 void break_pool(PoolShared& shared, PyObject* error);
 /// Raises that a subclass has not called `__init__`.

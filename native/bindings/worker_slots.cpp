@@ -138,10 +138,7 @@ void interrupt_all(PoolShared& shared) {
     }
 }
 
-bool end_isolation(const std::vector<std::shared_ptr<PoolShared>>& pools) {
-    for (const auto& shared : pools) {
-        if (shared->isolated != nullptr && shared->daemon) interrupt_all(*shared);
-    }
+bool end_isolation() {
     const auto until = std::chrono::steady_clock::now() + kExitWait;
     bool stuck = false;
     PyThreadState* self = PyEval_SaveThread();

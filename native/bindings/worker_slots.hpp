@@ -59,9 +59,9 @@ void interrupt_isolated(FutureObject* future);
 /// The same for all running calls of a pool, which are asked to stop first.
 void interrupt_all(PoolShared& shared);
 
-/// At exit: `pools` were closed. Stops what daemon pools still run, then ends the interpreters. False: a call could not
+/// At exit: the pools were closed, and what they run was asked to stop. Ends the interpreters. False: a call could not
 /// be stopped, so that the process must end without ending them (`_exit`).
-bool end_isolation(const std::vector<std::shared_ptr<PoolShared>>& pools);
+bool end_isolation();
 
 /// Has every fork wait until no isolated call runs, and fail when that takes too long. Once; false with an error set.
 bool guard_forks();
