@@ -12,16 +12,22 @@ namespace pyferris::python {
 
 namespace {
 
-/// One thing that must be as it was. Strong references.
+constexpr std::size_t kMostFunctions = 256;  // whose bytes are remembered
+
+/// One thing that must be as it was. Strong references, but to the function itself, and to what lives as long as it
+/// does: it would never go otherwise.
 struct Check {
     enum class Kind : char { entry, cell, code, defaults, kwdefaults, closure, attribute };
     Kind kind;
     PyObject* owner;
     PyObject* key;    // null for cells and functions' own parts
     PyObject* value;  // null: it was missing
+    bool borrows_owner;
+    bool borrows_value;
 };
 
 struct Shipped {
+    PyObject* function = nullptr;   // borrowed, no longer than it lives; null once this was dropped
     PyObject* reference = nullptr;  // a weak one to the function, strong itself
     std::shared_ptr<const Shipment> shipment;
     std::vector<Check> checks;
@@ -55,11 +61,12 @@ void drop(Shipped& shipped) {
     forget_last();
     Py_XDECREF(shipped.reference);
     for (const Check& check : shipped.checks) {
-        Py_DECREF(check.owner);
+        if (!check.borrows_owner) Py_DECREF(check.owner);
         Py_XDECREF(check.key);
-        Py_XDECREF(check.value);
+        if (!check.borrows_value) Py_XDECREF(check.value);
     }
     shipped.checks.clear();
+    shipped.function = nullptr;
 }
 
 PyObject* function_part(PyObject* function, Check::Kind kind) {
@@ -81,7 +88,10 @@ bool holds(const Check& check) {
         }
         case Check::Kind::cell: return PyCell_GET(check.owner) == check.value;
         case Check::Kind::attribute: {
-            const PyRef found = PyRef::steal(PyObject_GetAttr(check.owner, check.key));
+            // Which may run Python code, and that code drop what is checked here.
+            const PyRef owner = PyRef::share(check.owner);
+            const PyRef key = PyRef::share(check.key);
+            const PyRef found = PyRef::steal(PyObject_GetAttr(owner.get(), key.get()));
             if (!found) PyErr_Clear();
             return found.get() == check.value;
         }
@@ -92,7 +102,19 @@ bool holds(const Check& check) {
     }
 }
 
-bool read_check(PyObject* tuple, Check* check) {
+// Whether it is the function, its closure, or a cell of that: these are never replaced.
+bool lives_with(PyObject* object, PyObject* function) {
+    if (object == function) return true;
+    PyObject* closure = PyFunction_Check(function) ? PyFunction_GET_CLOSURE(function) : nullptr;
+    if (closure == nullptr) return false;
+    const Py_ssize_t size = PyTuple_GET_SIZE(closure);
+    for (Py_ssize_t i = 0; i < size; ++i) {
+        if (PyTuple_GET_ITEM(closure, i) == object) return true;
+    }
+    return object == closure;
+}
+
+bool read_check(PyObject* tuple, PyObject* function, Check* check) {
     const char* kind = nullptr;
     PyObject *owner = nullptr, *second = nullptr, *third = nullptr;
     if (PyArg_ParseTuple(tuple, "sOO|O", &kind, &owner, &second, &third) == 0) return false;
@@ -112,9 +134,11 @@ bool read_check(PyObject* tuple, Check* check) {
         if (part == "__kwdefaults__") check->kind = Check::Kind::kwdefaults;
         if (part == "__closure__") check->kind = Check::Kind::closure;
     }
-    check->owner = Py_NewRef(owner);
+    check->borrows_owner = lives_with(owner, function);
+    check->borrows_value = lives_with(value, function);
+    check->owner = check->borrows_owner ? owner : Py_NewRef(owner);
     check->key = Py_XNewRef(key);
-    check->value = Py_XNewRef(value);
+    check->value = check->borrows_value ? value : Py_XNewRef(value);
     return true;
 }
 
@@ -181,9 +205,10 @@ PyObject* refer_weakly(PyObject* function) {
 void remember(PyObject* function, const std::shared_ptr<const Shipment>& shipment, PyObject* checks) {
     auto shipped = std::make_shared<Shipped>();
     shipped->shipment = shipment;
+    shipped->function = function;
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(checks); ++i) {
         Check check{};
-        if (!read_check(PyList_GET_ITEM(checks, i), &check)) {
+        if (!read_check(PyList_GET_ITEM(checks, i), function, &check)) {
             PyErr_Clear();
             drop(*shipped);
             return;
@@ -196,12 +221,22 @@ void remember(PyObject* function, const std::shared_ptr<const Shipment>& shipmen
         drop(*shipped);
         return;
     }
+    std::vector<std::shared_ptr<Shipped>> gone;
     {
         Store& all = store();
         const std::lock_guard lock(all.mutex);
         std::swap(all.by_function[function], shipped);
+        gone.push_back(std::move(shipped));
+        if (all.by_function.size() > kMostFunctions) {  // functions that refer to each other would keep each other
+            for (auto& [other, known] : all.by_function) {
+                if (other != function) gone.push_back(std::move(known));
+            }
+            std::erase_if(all.by_function, [](const auto& each) { return each.second == nullptr; });
+        }
     }
-    if (shipped != nullptr) drop(*shipped);
+    for (const auto& each : gone) {
+        if (each != nullptr) drop(*each);
+    }
 }
 
 std::shared_ptr<Shipped> find(PyObject* function) {
@@ -229,8 +264,8 @@ std::shared_ptr<Shipped> find(PyObject* function) {
 std::shared_ptr<const Shipment> ship(PyObject* function) {
     if (const std::shared_ptr<Shipped> known = find(function); known != nullptr) {
         bool current = true;
-        for (const Check& check : known->checks) current = current && holds(check);
-        if (current) return known->shipment;
+        for (std::size_t i = 0; current && i < known->checks.size(); ++i) current = holds(Check(known->checks[i]));
+        if (current && known->function != nullptr) return known->shipment;
     }
     HandleScope scope;
     const PyRef shipped = PyRef::steal(PyObject_CallOneArg(module_state().ship, function));

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import gc
 import os
 import sys
 import threading
 import traceback
+import weakref
 from array import array
+from collections.abc import Callable
 
 import pytest
 from interpreter_calls import LIMIT, add, fail, needs_interpreters, other_interpreter, wait_for
@@ -243,3 +246,55 @@ def test_a_stop_iteration_is_a_runtime_error_where_it_is_awaited(pool):
             await pool.submit(stop)
 
     asyncio.run(main())
+
+
+# --- what is not kept
+
+
+def closures(count: int, shape: str) -> tuple[list[weakref.ref[object]], list[Callable[[], int]]]:
+    """Functions of one shape, and weak references to them."""
+    made: list[Callable[[], int]] = []
+    for number in range(count):
+        text = "x" * 1000 + str(number)
+
+        def plain(text: str = text) -> int:
+            return len(text)
+
+        def closed() -> int:
+            return len(text)  # noqa: B023 - each its own
+
+        def recursive(depth: int = 2) -> int:
+            return recursive(depth - 1) if depth else 1
+
+        made.append({"plain": plain, "closed": closed, "recursive": recursive}[shape])
+    return [weakref.ref(each) for each in made], made
+
+
+@pytest.mark.parametrize("shape", ["plain", "closed", "recursive"])
+def test_functions_are_not_kept(pool, shape: str) -> None:
+    references, made = closures(20, shape)
+    futures = [pool.submit(each) for each in made]
+    assert len({future.result(LIMIT) for future in futures}) <= 3
+    del made[:], futures
+    gc.collect()
+    assert [reference() for reference in references] == [None] * 20
+
+
+def test_of_functions_that_keep_each_other_only_the_last_ones_are_remembered(pool) -> None:
+    def pair() -> Callable[[], int]:
+        def one(depth: int = 2) -> int:
+            return other(depth - 1) if depth else 1
+
+        def other(depth: int) -> int:
+            return one(depth - 1) if depth else 2
+
+        return one
+
+    references: list[weakref.ref[object]] = []
+    for _ in range(600):
+        function = pair()
+        references.append(weakref.ref(function))
+        assert pool.submit(function).result(LIMIT) == 1
+    del function
+    gc.collect()
+    assert sum(reference() is not None for reference in references) <= 257
