@@ -91,6 +91,7 @@ class Driver:
         self._began = time.perf_counter()
         self._ready: list[SafeFuture[str | None]] = []
         self._purity: str | None = ""  # not asked yet
+        self._library: set[str] = set()  # modules that the function uses
         self._most = 0  # isolated workers; not asked yet
         self.broken = False
         self.isolated: SafeThreadPool | None = None
@@ -175,7 +176,7 @@ class Driver:
 
     def _impure(self) -> str | None:
         if self._purity == "":
-            self._purity = _purity.why_impure(self._function, process=not HAS_INTERPRETERS)
+            self._purity = _purity.why_impure(self._function, self._library, process=not HAS_INTERPRETERS)
         return self._purity
 
     def go_on(self, mapped: MapResult[Any], done: int, scales: bool) -> None:
@@ -300,7 +301,7 @@ class Driver:
 
     def boot(self, probe: Probe) -> None:
         """Begin to have isolated workers."""
-        self.isolated, self._ready = boot(self._function, self._workers(), probe)
+        self.isolated, self._ready = boot(self._function, self._workers(), probe, self._library)
 
     def is_ready(self, wait: bool = False) -> bool:
         """Whether the isolated workers have repeated the item, and well. Once they have not, ``broken``."""

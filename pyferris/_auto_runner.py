@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _auto_worker, _native, _shipping, _wire
+from ._library import describe
 from ._plain import has_sets, is_plain
 from ._worker_calls import CHECKED, CHECKED_APART
 from .errors import CallCancelled
@@ -14,7 +16,7 @@ from .isolation import HAS_INTERPRETERS
 from .thread_pool import SafeThreadPool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from .future import SafeFuture
     from .map_result import MapResult
@@ -35,9 +37,14 @@ class Probe(NamedTuple):
     """What a worker may take for it; 0 for any time."""
 
 
-def can_travel(value: object) -> bool:
-    """Whether a copy of it, where the isolated workers are, cannot be told from it."""
-    return is_plain(value) and (HAS_INTERPRETERS or not has_sets(value))
+def can_go(item: object) -> bool:
+    """Whether a copy of it, where the isolated workers are, cannot be told from it, whatever is done to it."""
+    return is_plain(item) and not has_sets(item)  # one that grows and shrinks again has another order
+
+
+def can_come(result: object) -> bool:
+    """Whether a copy of it that comes from there cannot be told from it."""
+    return is_plain(result) and (HAS_INTERPRETERS or not has_sets(result))
 
 
 def choose_probe(
@@ -56,20 +63,22 @@ def choose_probe(
         except Exception:
             why = "items have failed"
             continue
-        if can_travel(item) and can_travel(result):
+        if can_go(item) and can_come(result):
             return Probe(item, _auto_worker.fingerprint(result), max(1, int(took * slower)) if slower else 0)
-        what, thing = ("items", item) if not can_travel(item) else ("results", result)
+        what, thing = ("items", item) if not can_go(item) else ("results", result)
         why = f"{what} are no plain data of which copies cannot be told from them: {type(thing).__qualname__}"
     raise Unusable(why)
 
 
 def boot(
-    function: Callable[[Any], Any], workers: int, probe: Probe
+    function: Callable[[Any], Any], workers: int, probe: Probe, library: Iterable[str]
 ) -> tuple[SafeThreadPool, list[SafeFuture[str | None]]]:
-    """A pool whose workers have repeated the probe, once the futures are done."""
-    pool = SafeThreadPool(
-        workers, "safe_parallel_map_isolated", _auto_worker.verify, (_ship(function), *probe), isolation="isolated"
-    )
+    """A pool whose workers have repeated the probe, once the futures are done.
+
+    ``library``: the modules that the function uses.
+    """
+    given = (_ship(function), describe(library), *probe)
+    pool = SafeThreadPool(workers, "safe_parallel_map_isolated", _auto_worker.verify, given, isolation="isolated")
     try:
         if pool._processes is not None:
             pool._processes.start(workers)
@@ -110,6 +119,10 @@ class IsolatedRunner:
     ) -> None:
         self._mapped = mapped
         self._submit = _submitter(pool, function, fail_fast)
+        plain: Any = function
+        while type(plain) is functools.partial:
+            plain = plain.func
+        self._checks = _shipping.ship(plain).checks
         self._lock = threading.Lock()
         self._done = 0  # guarded by _lock
         self._again = 0  # guarded by _lock; of those, by the caller
@@ -118,8 +131,10 @@ class IsolatedRunner:
         """(results, None for each place that is to be called here, nanoseconds of work)."""
         if self.given_up is not None:
             return self._here(items)
-        if not can_travel(items):
+        if not can_go(items):
             self._count(len(items), len(items), "items are not plain data")
+            return self._here(items)
+        if not self._is_current():
             return self._here(items)
         try:
             data, failures, took = _native.wait_through(self._submit(items))
@@ -129,8 +144,17 @@ class IsolatedRunner:
         except Exception as error:
             self.give_up(f"an isolated worker failed: {error!r}")
             return self._here(items)
+        if not self._is_current():
+            return self._here(items)
         self._count(len(items), 0 if failures is None else len(failures), "items change, or results cannot be copied")
         return results, failures, took
+
+    def _is_current(self) -> bool:
+        """Whether the function still reads what it read when it was shipped: another thread may have bound a global."""
+        current = self._checks is None or _shipping.still_valid(self._checks)
+        if not current:
+            self.give_up("something that the function reads has changed")
+        return current
 
     def give_up(self, reason: str) -> None:
         """One thread goes on. Any thread."""

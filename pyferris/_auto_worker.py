@@ -5,6 +5,7 @@ from __future__ import annotations
 import marshal
 import time
 
+from ._library import describe
 from ._native import CallCancelled, encode_plain
 from ._plain import has_sets, keeps, keeps_all
 from ._wire import load_function, seal
@@ -32,12 +33,19 @@ def fingerprint(value: Any) -> bytes:
     return marshal.dumps(value, 2)
 
 
-def verify(blob: bytes, item: Any, expected: bytes, most_ns: int) -> None:
-    """In each worker before its first run: repeat an item that the caller has done, for ``verdict``."""
+def verify(blob: bytes, library: dict[str, int], item: Any, expected: bytes, most_ns: int) -> None:
+    """In each worker before its first run: repeat an item that the caller has done, for ``verdict``.
+
+    ``library``: the caller's ``describe`` of the modules that the function uses.
+    """
     global _verdict
     try:
         _verdict = None
-        _repeat(load_function(blob), item, expected, most_ns)
+        function = load_function(blob)
+        for name, number in describe(library).items():
+            if library.get(name) != number:
+                raise Unlike(f"module {name!r} has been changed in this program, or is another one for a worker")
+        _repeat(function, item, expected, most_ns)
     except Unlike as error:
         _verdict = str(error)
     except Exception as error:
@@ -59,7 +67,7 @@ def _repeat(function: Callable[[Any], Any], item: Any, expected: bytes, most_ns:
         if encode_plain(result) is None or fingerprint(result) != expected:
             raise Unlike("an isolated worker gave another result than the caller for the same item")
         if fingerprint(item) != before:
-            raise Unlike("the call changes its item")
+            raise Unlike("the function changes its item")
         fastest = took if fastest == 0 else min(fastest, took)
         if most_ns == 0 or fastest <= most_ns:
             return

@@ -22,13 +22,13 @@ EXCEPTIONS = frozenset(
 BUILTINS = EXCEPTIONS | words(
     """
     abs all any ascii bin bool bytearray bytes callable chr complex dict divmod enumerate filter float format
-    frozenset hash hex int isinstance issubclass iter len list map max min next oct ord pow range repr reversed
+    frozenset hex int isinstance issubclass iter len list map max min next oct ord pow range repr reversed
     round set slice sorted str sum tuple type zip NotImplemented Ellipsis __debug__ __name__
     """
 )
 
 # What differs from one process to the other: the order of strings in a set.
-OF_HASHES = frozenset({"set", "frozenset", "hash"})
+OF_HASHES = frozenset({"set", "frozenset"})
 
 # Modules whose functions depend on their arguments alone, and which of them: None for all that are public, but for
 # those of EXCLUDED.

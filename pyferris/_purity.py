@@ -36,6 +36,12 @@ _REASONS = {
     "GET_AITER": "awaits",
 }
 _NEWER = sys.version_info >= (3, 12)
+_SET_BINARY = frozenset(
+    number
+    for number, (_, sign) in enumerate(opcode._nb_ops)
+    if sign.rstrip("=") in ("&", "|", "-", "^")  # type: ignore[attr-defined]
+)
+_SET_FUNCTIONS = frozenset({"and", "or", "xor", "sub"})
 _SET_OPERATORS = frozenset({"BUILD_SET", "SET_ADD", "SET_UPDATE"})
 _CATCHES_MUCH = frozenset({"Exception", "BaseException", "RuntimeError", "RecursionError", "MemoryError"})
 _ASYNC = 0x80 | 0x100 | 0x200  # coroutines and asynchronous generators
@@ -48,19 +54,25 @@ class _Impure(Exception):
     """Its text is the reason."""
 
 
-def why_impure(function: Any, *, process: bool = False) -> str | None:
+def why_impure(function: Any, library: set[str] | None = None, *, process: bool = False) -> str | None:
     """None if ``function``, given plain data, must give elsewhere what it gives here; else why that is not sure.
 
-    ``process``: elsewhere is another process, where sets of strings have another order.
+    ``library``: gets the modules that it uses, which must be the same there: see ``_library``. ``process``: elsewhere
+    is another process, where sets of strings have another order.
     """
     if sys.gettrace() is not None or sys.getprofile() is not None or threading.gettrace() is not None:
         return "a debugger, profiler or coverage tool watches this program"
+    monitoring: Any = vars(sys).get("monitoring")
+    if monitoring is not None and any(monitoring.get_tool(tool) is not None for tool in range(6)):
+        return "a tool watches this program by sys.monitoring"
+    if process and _has_locale():
+        return "locale.setlocale() has been called"
     if sys.get_int_max_str_digits() != sys.int_info.default_max_str_digits:
         return "sys.set_int_max_str_digits() has been called"
     try:
-        check = _Check(process)
+        check = _Check(process, set() if library is None else library)
         check.callable(function)
-        check.recursion()
+        check.together()
     except _Impure as reason:
         return str(reason)
     except RecursionError:
@@ -71,8 +83,10 @@ def why_impure(function: Any, *, process: bool = False) -> str | None:
 class _Check:
     """One look at a function and all functions that it reaches."""
 
-    def __init__(self, process: bool) -> None:
+    def __init__(self, process: bool, library: set[str]) -> None:
         self._process = process
+        self._library_used = library
+        self._flags: set[str] = set()  # what is harmless by itself
         self._seen: dict[int, Any] = {}
         self._inside: set[int] = set()
         self._recursive = False
@@ -94,9 +108,16 @@ class _Check:
         elif not self._library(function):
             raise _Impure(f"{_name(function)} is {_article(kind)}, not a plain function")
 
-    def recursion(self) -> None:
+    def together(self) -> None:
+        """What is no harm by itself may be together."""
         if self._recursive and self._catches:
             raise _Impure("it is recursive and catches errors that the depth of the stack decides on")
+        if "passes functions on" in self._flags and self._catches:
+            raise _Impure("it passes functions on, perhaps to themselves, and catches errors of the stack's depth")
+        if {"decodes", "catches lookups"} <= self._flags or ("decodes" in self._flags and self._catches):
+            raise _Impure("it encodes or decodes text, and catches what unknown codecs raise")
+        if self._process and {"views", "set operators"} <= self._flags:
+            raise _Impure("it may make a set of a dict's keys, whose order differs between processes")
 
     def _function(self, function: Any) -> None:
         if id(function) in self._seen:
@@ -118,8 +139,11 @@ class _Check:
                 raise _Impure(f"variable {variable!r} of {name} has no value yet") from None
             self._reached(value, names.cells.get(variable) or {()}, f"variable {variable!r} of {name}")
         namespace = function.__globals__
+        if type(namespace) is not dict or type(function.__builtins__) is not dict:
+            raise _Impure(f"{name} has globals in an object of a class of its own")
         known = {**dict(zip(code.co_freevars, map(_content, function.__closure__ or ()), strict=True)), **namespace}
         modules = frozenset(each for each, value in known.items() if type(value) is _reach.Module)
+        self._shadowed = namespace
         self._code(code, name, frozenset(code.co_freevars), modules)
         for each, chains in names.globals.items():
             value = namespace.get(each, MISSING)
@@ -139,6 +163,10 @@ class _Check:
         if self._process and each in _pure_names.OF_HASHES:
             raise _Impure(f"{name} uses {each}, whose order differs between processes")
         self._catches = self._catches or each in _CATCHES_MUCH
+        if each in ("RecursionError", "MemoryError"):
+            raise _Impure(f"{name} uses {each}, which the depth of the stack decides on")
+        if each in ("LookupError", "UnicodeError"):
+            self._flags.add("catches lookups")
 
     def _reached(self, value: Any, chains: set[_reach.Chain], what: str) -> None:
         if type(value) is _reach.Module:
@@ -181,6 +209,7 @@ class _Check:
 
     def _module(self, module: Any, chains: set[_reach.Chain], what: str) -> None:
         name = module.__name__
+        self._library_used.add(name)
         allowed = _pure_names.MODULES.get(name, MISSING)
         if sys.modules.get(name) is not module or _reach.is_own(name) or allowed is MISSING:
             raise _Impure(f"{what} is module {name!r}, whose functions are not known to be pure")
@@ -189,6 +218,8 @@ class _Check:
         for chain in sorted(chains):
             attribute = chain[0]
             public = attribute in module.__dict__ and not attribute.startswith("_")
+            if name == "operator" and attribute.strip("_").removeprefix("i") in _SET_FUNCTIONS:
+                self._flags.add("set operators")
             if not public or attribute in _pure_names.EXCLUDED or (allowed is not None and attribute not in allowed):
                 raise _Impure(f"{name}.{attribute} is not known to be pure")
             value = module.__dict__[attribute]
@@ -210,6 +241,7 @@ class _Check:
         modules -= frozenset(code.co_cellvars)
         before: tuple[str, int] = ("", 0)
         handles = False
+        values = 0  # functions that were loaded just before, not to be called
         for number, argument in _reach.instructions(code):
             operation = opcode.opname[number]
             if operation not in _pure_names.OPERATIONS and argument not in _INTRINSICS.get(operation, ()):
@@ -220,8 +252,12 @@ class _Check:
                     raise _Impure(f"{name} binds {variable!r}, a variable of the function around it")
             elif operation == "IS_OP":
                 self._identity(code, before, name)
+            elif operation == "BINARY_OP" and argument in _SET_BINARY:
+                self._flags.add("set operators")
             elif operation in ("LOAD_ATTR", "LOAD_METHOD"):
                 self._attribute(code, operation, argument, before, modules, name)
+            elif operation == "BUILD_SET" and values:
+                raise _Impure(f"{name} makes a set of functions or classes, whose order their addresses decide on")
             elif operation in _SET_OPERATORS and self._process:
                 raise _Impure(f"{name} makes a set, whose order differs between processes")
             elif operation == "PUSH_EXC_INFO":
@@ -229,6 +265,7 @@ class _Check:
                 handles = True
             elif operation == "CHECK_EXC_MATCH":
                 handles = False
+            values = self._values(code, operation, argument, values)
             before = (operation, argument)
         self._catches = self._catches or handles  # an `except` without a class, or `finally`
         for constant in code.co_consts:
@@ -239,14 +276,29 @@ class _Check:
             elif isinstance(constant, frozenset) and (self._process or not keeps_order(constant)):
                 raise _Impure(f"{name} has a set among its constants whose order is not sure")
 
+    def _values(self, code: CodeType, operation: str, argument: int, before: int) -> int:
+        """How many functions and classes have been loaded, one after another, that are not called at once."""
+        if operation in ("LOAD_FAST", "LOAD_CONST", "PUSH_NULL", "LOAD_SMALL_INT"):
+            return before
+        if operation == "LOAD_GLOBAL" and not argument & 1:
+            name = code.co_names[argument >> 1]
+            value = self._shadowed.get(name, MISSING)
+            if isinstance(value, (_reach.Function, _reach.Builtin, type)) or value is MISSING:
+                if type(value) is _reach.Function:
+                    self._flags.add("passes functions on")
+                return before + 1
+        return 0
+
     def _identity(self, code: CodeType, before: tuple[str, int], name: str) -> None:
         operation, argument = before
-        if operation == "LOAD_CONST":
+        if operation == "LOAD_CONST" and not _jumps_to_identity(code):
             value = code.co_consts[argument]
             if value is None or value is True or value is False or value is ...:
                 return
-        if operation == "LOAD_GLOBAL" and code.co_names[argument >> 1] in ("int", "str", "float", "list", "dict"):
-            return
+        if operation == "LOAD_GLOBAL":
+            kind = code.co_names[argument >> 1]
+            if kind in ("int", "str", "float", "list", "dict") and kind not in self._shadowed:
+                return
         raise _Impure(f"{name} compares by identity")
 
     def _attribute(
@@ -259,6 +311,10 @@ class _Check:
         name: str,
     ) -> None:
         attribute = code.co_names[argument >> (_NEWER and operation == "LOAD_ATTR")]
+        if attribute in ("keys", "items"):
+            self._flags.add("views")
+        elif attribute in ("encode", "decode"):
+            self._flags.add("decodes")
         if attribute in _pure_names.ATTRIBUTES:
             return
         if before[0] == "LOAD_GLOBAL" and code.co_names[before[1] >> 1] in modules:
@@ -270,6 +326,18 @@ class _Check:
             if isinstance(text, str) and not re.search(r"\{[^{}]*[.\[]", text):
                 return
         raise _Impure(f"{name} uses the attribute {attribute}")
+
+
+def _has_locale() -> bool:
+    locale: Any = sys.modules.get("_locale")
+    return locale is not None and locale.setlocale(locale.LC_NUMERIC) != "C"
+
+
+def _jumps_to_identity(code: CodeType) -> bool:
+    """Whether a jump may bring another operand to an ``is`` than the constant before it."""
+    import dis
+
+    return any(each.is_jump_target and each.opname == "IS_OP" for each in dis.get_instructions(code))
 
 
 _COMPREHENSIONS = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"})

@@ -71,10 +71,13 @@ class NotPlain(Exception):
     """Something is reached that only a pickle carries."""
 
 
+_CONSTANTS = frozenset({"None", "True", "False", "Ellipsis", "NotImplemented"})
+
+
 def is_original_builtin(name: str, value: Any) -> bool:
     """Whether a builtin is what Python made it, so that the worker's own is the same."""
     if value is None or value is True or value is False or value is ... or value is NotImplemented:
-        return True
+        return name in _CONSTANTS or name.startswith("__")
     if is_a(value, (Builtin, type)):
         if value.__name__ == name and value.__module__ in ("builtins", "io", "_io"):
             return True

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import auto_patched
 import auto_pure
 import auto_stateful
 
@@ -29,12 +30,14 @@ class Case(NamedTuple):
 CASES = [
     *(Case(name, True, make) for name, make in vars(auto_pure).items() if name.startswith("case_")),
     *(Case(name, False, make) for name, make in vars(auto_stateful).items() if name.startswith("case_")),
+    *(Case(name, False, make) for name, make in vars(auto_patched).items() if name.startswith("case_")),
 ]
 # Without state, but with items or results that are not to be copied: those are thrown away, item by item.
 NAMES = """rebound_global global_rebound_to_something_else patched_helper patched_dict_of_globals list_is_changed
 list_is_sorted_in_place_and_returned nested_dict_is_changed only_some_items_are_changed item_itself_is_returned
 part_of_the_item_is_returned recursion_without_end items_of_a_generator one_list_many_times
-code_is_replaced"""
+code_is_replaced operators_of_dict_views operator_module_of_dict_views
+monitored_by_a_tool"""
 PURE_ENOUGH = frozenset(f"case_{name}" for name in NAMES.split())
 # Pure, but of sets, which another process walks through in another order.
 IN_ANOTHER_ORDER = frozenset({"case_sets", "case_nested_results"})
@@ -78,7 +81,7 @@ def compare(case: Case) -> dict[str, Any]:
         except BaseException as error:
             results = [error]
         same = [result is item for result, item in zip(results, items, strict=False) if isinstance(item, list | dict)]
-        state = after[0](items, results) if after else None
+        state = after[0](items, results) if after and after[0] is not None else None
         outcomes.append((show(results), [repr(item) for item in items], same, repr(state)))
         if len(after) > 1:
             after[1]()

@@ -125,6 +125,26 @@ def test_errors_take_the_place_of_their_items(eager: None, parallel_map: Any) ->
     assert results == list(map(work, range(100)))
 
 
+stop = False
+
+
+def until_stopped(n: int) -> int:
+    return -1 if stop else work(n)
+
+
+@both
+def test_a_global_that_another_thread_binds_is_seen(
+    eager: None, parallel_map: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "stop", False)
+    timer = threading.Timer(0.5, lambda: monkeypatch.setitem(globals(), "stop", True))
+    timer.start()
+    results = parallel_map(until_stopped, range(200_000), 2)
+    timer.join()
+    assert results[0] == work(0)
+    assert results[-1] == -1
+
+
 @both
 def test_the_time_of_an_isolated_map_is_limited(eager: None, parallel_map: Any) -> None:
     with pytest.raises(TimeoutError):
