@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _native, _purity
 from ._auto_caller import Beginning, cpu_of
-from ._auto_runner import IsolatedRunner, Probe, Unusable, boot, choose_probe, why_useless
+from ._auto_runner import IsolatedRunner, Probe, Rest, Unusable, boot, choose_probe, why_useless
 from ._cores import usable_cores
 from ._runtime import is_coroutine_function
 from .future import SafeFuture
@@ -260,11 +260,12 @@ class Driver:
         if not HAS_INTERPRETERS:
             return self.limits.worth_process
         parked, _ = _native.interpreter_counts()
-        if parked and parked >= self._workers():
+        if parked and parked >= self.most_workers():
             return self.limits.worth_warm
         return self.limits.worth_cold if "pyferris._interpreters" in sys.modules else self.limits.worth_first
 
-    def _workers(self) -> int:
+    def most_workers(self) -> int:
+        """Isolated ones that the map would have."""
         if not self._most:
             cores = usable_cores()
             self._most = max(1, min(self._max_workers or cores, cores, len(self._items)))
@@ -272,7 +273,7 @@ class Driver:
 
     def impossible(self, cost: float) -> str | None:
         """Why the map cannot be isolated, where an item takes ``cost`` seconds; None if it can."""
-        if self._workers() < 2:
+        if self.most_workers() < 2:
             return "there is one worker only, or one core"
         if not _native.in_main_interpreter():
             return "only the main interpreter makes others"
@@ -287,7 +288,8 @@ class Driver:
         """Have isolated workers go on. False, with the reason, if they do not do the same as the caller, as fast."""
         mapped = self._mapped
         try:
-            self.boot(choose_probe(mapped._samples(), mapped._result, self._items, self._left(), self.limits.slower))
+            rest = Rest(len(self._items) - mapped._finished, self._left(), self.most_workers())
+            self.boot(choose_probe(mapped._samples(), mapped._result, self._items, rest, self.limits.slower))
         except Unusable as reason:
             self.reason = str(reason)
             return False
@@ -301,7 +303,7 @@ class Driver:
 
     def boot(self, probe: Probe) -> None:
         """Begin to have isolated workers."""
-        self.isolated, self._ready = boot(self._function, self._workers(), probe, self._library)
+        self.isolated, self._ready = boot(self._function, self.most_workers(), probe, self._library)
 
     def is_ready(self, wait: bool = False) -> bool:
         """Whether the isolated workers have repeated the item, and well. Once they have not, ``broken``."""
@@ -315,7 +317,7 @@ class Driver:
     def _hand_over(self, rate: float) -> None:
         """Have isolated workers run the items; one worker did ``rate`` a second."""
         assert self.isolated is not None
-        mapped, workers = self._mapped, self._workers()
+        mapped, workers = self._mapped, self.most_workers()
         runner = self._runner = IsolatedRunner(self.isolated, mapped, self._function, self._fail_fast)
         mapped._run_by(runner)
         mapped._widen(2 * workers)  # while one of them is on its way, another runs

@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from . import _native
-from ._auto_runner import Unusable, choose_probe
+from ._auto_runner import Rest, Unusable, choose_probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -101,8 +101,9 @@ class Beginning:
             if left < driver.worth():
                 return False
             try:
+                rest = Rest(len(self._items) - len(self.results), left, driver.most_workers())
                 driver.boot(
-                    choose_probe(self._samples, self.results.__getitem__, self._items, left, driver.limits.slower)
+                    choose_probe(self._samples, self.results.__getitem__, self._items, rest, driver.limits.slower)
                 )
                 return False
             except Unusable as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import functools
+import math
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from .future import SafeFuture
     from .map_result import MapResult
 
-__all__ = ["IsolatedRunner", "Probe", "Unusable", "boot", "choose_probe", "why_useless"]
+__all__ = ["IsolatedRunner", "Probe", "Rest", "Unusable", "boot", "choose_probe", "why_useless"]
+
+
+_GAIN = 1.05  # isolated workers must be expected to be so many times as fast
 
 
 class Unusable(Exception):
@@ -47,14 +51,36 @@ def can_come(result: object) -> bool:
     return is_plain(result) and (HAS_INTERPRETERS or not has_sets(result))
 
 
+class Rest(NamedTuple):
+    """What is left of a map."""
+
+    items: int
+    seconds: float
+    """For one worker."""
+    workers: int
+    """That would share it."""
+
+    def is_worth(self, repeated: float) -> bool:
+        """Whether isolated workers, each of which first repeats an item of so many seconds, would be over sooner.
+
+        Meanwhile the caller, with whom they share the cores, does an item or more, and whole items are shared out.
+        """
+        cost = max(1e-9, self.seconds) / max(1, self.items)
+        meanwhile = repeated * (self.workers + 1) / self.workers
+        then = math.ceil(max(0.0, self.items - meanwhile / cost) / self.workers) * cost
+        return (meanwhile + then) * _GAIN < self.seconds
+
+
 def choose_probe(
-    samples: list[tuple[int, int]], result_of: Callable[[int], Any], items: Sequence[Any], left: float, slower: float
+    samples: list[tuple[int, int]], result_of: Callable[[int], Any], items: Sequence[Any], rest: Rest, slower: float
 ) -> Probe:
-    """The longest of the items timed so far, (index, nanoseconds), that takes little of what is ``left``, seconds."""
+    """The longest of the items timed so far, (index, nanoseconds), that takes little of what is left."""
     samples = sorted((took, index) for index, took in samples)
     if not samples:
         raise Unusable("no item was timed")
-    fitting = [each for each in samples if each[0] < left * 1e9 / 20] or samples[:1]
+    fitting = [each for each in samples if each[0] < rest.seconds * 1e9 / 20] or samples[:1]
+    if slower and not rest.is_worth(fitting[0][0] / 1e9):
+        raise Unusable("too few items are left: isolated workers, each of which repeats one first, would gain nothing")
     why = ""
     for took, index in reversed(fitting):
         item = items[index]

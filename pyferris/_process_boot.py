@@ -4,6 +4,7 @@ loky's launcher starts it, in place of a program of its own that would import al
 comes through the pipe is what that one takes as well: two pickles, a dict of what the parent has set, and a process.
 """
 
+import contextlib
 import os
 import pickle
 import sys
@@ -36,7 +37,8 @@ if __name__ == "__main__":
     import atexit
 
     atexit._run_exitfuncs()
-    for stream in (sys.__stdout__, sys.__stderr__):
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
         if stream is not None:
-            stream.flush()
+            with contextlib.suppress(Exception):  # nobody is there to hear it
+                stream.flush()
     os._exit(code)

@@ -206,7 +206,10 @@ class Worker:
         threading.Thread(target=self._watch, name="pyferris-control", daemon=True).start()
         with contextlib.suppress(EOFError, OSError):  # the parent is gone, or has closed the pool
             while True:
-                number, kind, key, blob, name, arguments = marshal.loads(self._calls.recv_bytes())
+                message = self._calls.recv_bytes()
+                if not message:  # the pool is closed
+                    break
+                number, kind, key, blob, name, arguments = marshal.loads(message)
                 if arguments is None:
                     arguments = self._calls.recv_bytes()
                 self._future = SafeFuture()

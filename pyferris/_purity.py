@@ -36,11 +36,8 @@ _REASONS = {
     "GET_AITER": "awaits",
 }
 _NEWER = sys.version_info >= (3, 12)
-_SET_BINARY = frozenset(
-    number
-    for number, (_, sign) in enumerate(opcode._nb_ops)
-    if sign.rstrip("=") in ("&", "|", "-", "^")  # type: ignore[attr-defined]
-)
+_BINARY: Any = vars(opcode)["_nb_ops"]
+_SET_BINARY = frozenset(number for number, (_, sign) in enumerate(_BINARY) if sign.rstrip("=") in ("&", "|", "-", "^"))
 _SET_FUNCTIONS = frozenset({"and", "or", "xor", "sub"})
 _SET_OPERATORS = frozenset({"BUILD_SET", "SET_ADD", "SET_UPDATE"})
 _CATCHES_MUCH = frozenset({"Exception", "BaseException", "RuntimeError", "RecursionError", "MemoryError"})

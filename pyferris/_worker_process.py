@@ -15,6 +15,7 @@ import os
 import select
 import signal
 import site
+import sys
 import time
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -45,13 +46,34 @@ def prepare() -> None:
 @functools.cache
 def _launcher() -> Any:
     launcher: Any = importlib.import_module("loky.backend.popen_loky_posix").Popen
-    # The program that it starts is the module that its class is from.
-    return type("Launcher", (launcher,), {"__module__": f"{__package__}._process_boot"})
+
+    class Launcher(launcher):
+        __module__ = f"{__package__}._process_boot"  # the program that it starts
+
+        def __init__(self, process: Process) -> None:
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:  # loky thinks that they are there
+                    stream.flush()
+            self.returncode = None
+            self._fds: list[int] = []
+            self._launch(process)
+
+    return Launcher
 
 
 def launch(process: Process) -> Any:
-    """Start the process; what stands for it."""
-    return _launcher()(process)
+    """Start the process; what stands for it. Raises ``OSError``."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        error.strerror = f"{error.strerror}: the working directory is gone; a worker process needs one to start in"
+        raise
+    try:
+        return _launcher()(process)
+    except UnboundLocalError as error:  # loky's, as it closes pipes that it could not make
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 def _environment_of_start() -> dict[str, str]:
@@ -238,9 +260,25 @@ class WorkerProcess:
         """Let the process end: its exit functions run. One that does not come to its end is killed."""
         if self._process is None:
             return
+        deadline = time.monotonic() + LAST_WORDS
+        with contextlib.suppress(EOFError, OSError):
+            self._hear_last_words(deadline)
         self._drop_connections()
-        self._process.join(LAST_WORDS)
+        self._process.join(max(0.0, deadline - time.monotonic()))
         self.kill()
+
+    def _hear_last_words(self, deadline: float) -> None:
+        """Until it closes its connection: what exit functions and threads print."""
+        calls = self._calls
+        assert calls is not None
+        calls.send_bytes(b"")
+        while self._poll.poll(max(0, round(1000 * (deadline - time.monotonic())))):
+            data = calls.recv_bytes()
+            kind, payload = data[0], data[1:]
+            if kind & APART:
+                kind, payload = kind & ~APART, calls.recv_bytes()
+            if kind < RESULT:
+                _environment.deliver(kind, payload, sys.stdout, sys.stderr)
 
     def _drop_connections(self) -> None:
         for connection in (self._calls, self._control):

@@ -18,6 +18,7 @@ import pytest
 from own_process import run
 
 from pyferris import _auto
+from pyferris._auto_runner import Rest
 from pyferris.isolation import HAS_INTERPRETERS
 from pyferris.safe_thread import safe_parallel_map, safe_parallel_map_async
 
@@ -123,6 +124,24 @@ def test_errors_take_the_place_of_their_items(eager: None, parallel_map: Any) ->
     assert isinstance(results[50], ValueError)
     results[50] = work(50)
     assert results == list(map(work, range(100)))
+
+
+@pytest.mark.parametrize(
+    ("items", "seconds", "workers", "repeated", "worth"),
+    [
+        (2, 2.0, 2, 1.0, False),  # the caller does them while others begin
+        (3, 3.0, 2, 1.0, True),  # 1.5 s, then one item each
+        (3, 3.0, 2, 1.5, False),
+        (200, 2.0, 2, 0.01, True),
+        (8, 8.0, 8, 1.0, True),
+        (1, 5.0, 2, 0.0, False),  # nothing to share out
+        (1000, 0.0, 2, 0.0, False),
+    ],
+)
+def test_what_is_left_is_worth_isolated_workers(
+    items: int, seconds: float, workers: int, repeated: float, worth: bool
+) -> None:
+    assert Rest(items, seconds, workers).is_worth(repeated) is worth
 
 
 stop = False

@@ -144,3 +144,97 @@ with SafeThreadPool(1, isolation="process") as pool:
 """
     )
     assert said == "the last word"
+
+
+def test_what_exit_functions_print_has_come_home_when_the_pool_is_closed() -> None:
+    said = own_process.run(
+        """
+def call():
+    import atexit, sys, threading
+    atexit.register(print, "from an exit function")
+    def later():
+        threading.main_thread().join()
+        print("from a thread", "é" * 100_000)
+    threading.Thread(target=later).start()
+import io
+with SafeThreadPool(1, isolation="process") as pool:
+    pool.submit(call).result()
+    before, sys.stdout = sys.stdout, io.StringIO()
+seen, sys.stdout = sys.stdout.getvalue(), before
+print(len(seen), seen.replace("é", "").split())
+"""
+    )
+    assert said == "100037 ['from', 'a', 'thread', 'from', 'an', 'exit', 'function']"
+
+
+def test_a_process_that_does_not_end_is_ended() -> None:
+    said = own_process.run(
+        """
+from pyferris import _worker_process
+_worker_process.LAST_WORDS = 0.3
+def call():
+    import threading
+    threading.Thread(target=threading.Event().wait).start()
+    return os.getpid()
+with SafeThreadPool(1, isolation="process") as pool:
+    pid = pool.submit(call).result()
+try:
+    os.kill(pid, 0)
+except ProcessLookupError:
+    print("gone")
+"""
+    )
+    assert said == "gone"
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_program_without_standard_streams(stream: str) -> None:
+    own_process.run(
+        f"""
+before, sys.{stream} = sys.{stream}, None
+with SafeThreadPool(1, isolation="process") as pool:
+    assert pool.submit(abs, -1).result() == 1
+sys.{stream} = before
+"""
+    )
+
+
+def test_a_working_directory_that_is_gone_is_named() -> None:
+    said = own_process.run(
+        """
+import tempfile
+directory = tempfile.mkdtemp()
+os.chdir(directory)
+os.rmdir(directory)
+with SafeThreadPool(1, isolation="process") as pool:
+    try:
+        pool.submit(abs, -1).result()
+    except FileNotFoundError as error:
+        print(error)
+os.chdir("/")
+"""
+    )
+    assert "the working directory is gone" in said
+
+
+def test_descriptors_that_run_out_are_an_error_of_the_system() -> None:
+    said = own_process.run(
+        """
+import resource
+with SafeThreadPool(1, isolation="process") as pool:
+    pool.submit(abs, -1).result()  # what is imported and started once
+with SafeThreadPool(1, isolation="process") as pool:
+    for free in range(12):
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        opened = len(os.listdir("/proc/self/fd"))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (opened + free, limits[1]))
+        try:
+            print(pool.submit(abs, -1).result())
+            break
+        except OSError as error:
+            assert error.errno == 24, error
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+"""
+    )
+    assert said == "1"
