@@ -40,9 +40,14 @@ def explain(value: object, what: str, error: BaseException) -> str:
     except BaseException:  # user code is called
         path, guilty = "", value
     where = f" at {path}" if path.startswith(("[", ".")) else path
+    back = what.startswith("the result")
+    way = "come back from an isolated worker" if back else "be sent to an isolated worker"
+    why = error_text(error)
+    remedy = "return plain data" if back else "make it in the worker, send plain data"
+    if "isolation=" not in why:  # or the object's own text has said it
+        remedy += ' instead, or use isolation="none"'
     return (
-        f"{what} cannot be sent to an isolated worker: {short(guilty)} ({type(guilty).__qualname__}){where} cannot be "
-        f'pickled ({error_text(error)}); make it in the worker, send plain data instead, or use isolation="none"'
+        f"{what} cannot {way}: {short(guilty)} ({type(guilty).__qualname__}){where} cannot be pickled ({why}); {remedy}"
     )
 
 
@@ -100,5 +105,5 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
                 yield f", its global {global_name}", namespace[global_name]
     elif hasattr(value, "__func__"):
         yield ", its object", value.__self__
-    elif hasattr(value, "__dict__"):
+    elif hasattr(value, "__dict__") and not str(type(value).__module__).startswith("pyferris."):
         yield from ((f".{key}", part) for key, part in list(vars(value).items()))

@@ -4,6 +4,7 @@ Both sides describe the modules that a function uses, and compare. What fills up
 is left out.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 import importlib

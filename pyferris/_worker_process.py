@@ -47,7 +47,7 @@ def prepare() -> None:
 def _launcher() -> Any:
     launcher: Any = importlib.import_module("loky.backend.popen_loky_posix").Popen
 
-    class Launcher(launcher):
+    class Launcher(launcher):  # type: ignore[misc]
         __module__ = f"{__package__}._process_boot"  # the program that it starts
 
         def __init__(self, process: Process) -> None:

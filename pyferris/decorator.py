@@ -6,6 +6,7 @@ import functools
 import threading
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
+from .isolation import resolve_isolation
 from .thread_pool import SafeThreadPool
 
 if TYPE_CHECKING:
@@ -115,6 +116,9 @@ def safe_thread_decorator(
         raise TypeError(f"pool must be a SafeThreadPool or None, not {type(pool).__name__}: {pool!r}")
     if pool is not None and max_workers is not _FOUR and not callable(max_workers):
         raise TypeError(f"max_workers is for a pool of the function's own: give pool or max_workers={max_workers!r}")
+    if pool is not None and isolation not in (None, "none"):
+        raise TypeError(f"isolation is for a pool of the function's own: give pool or isolation={isolation!r}")
+    resolve_isolation(isolation)  # raises for what is none
     if callable(max_workers):
         threaded: ThreadedFunction[..., Any] = ThreadedFunction(max_workers, 4, isolation, pool)
         return threaded

@@ -137,6 +137,8 @@ class _ParallelMap:
         if driver is not None:
             self.mode, self.reason = driver.mode, f"isolation is 'auto': {driver.reason}"
             workers = driver.workers or workers
+            if not results:
+                self.reason = "isolation is 'auto': there are no items"
         elif self.made is not None:
             workers = min(workers, self.made._max_workers)  # maps of interpreters have two runs a worker on their way
         report = MapReport(self.mode, self.reason, len(results), chunks, workers, time.perf_counter() - self.began)

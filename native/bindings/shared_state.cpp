@@ -163,13 +163,18 @@ bool refuse_handles(bool on) {
     return here != nullptr && std::exchange(here->refuses, on);
 }
 
+#if PY_VERSION_HEX >= 0x030C0000
+constexpr const char* kWhereItGoes = "use isolation=\"interpreter\"";
+#else
+constexpr const char* kWhereItGoes = "use isolation=\"interpreter\" on Python 3.12 or later";
+#endif
+
 PyObject* reduce_to_handle(PyObject* self, const std::shared_ptr<SharedState>& state) {
     const OfThread* here = of_thread();
     if (here != nullptr && here->refuses) {
         return PyErr_Format(PyExc_TypeError,
-                            "a %s is shared within one process and cannot be passed to another: %s, or use "
-                            "isolation=\"interpreter\"",
-                            name_of(state->kind()), text_of(state->kind()).remedy);
+                            "a %s is shared within one process and cannot be passed to another: %s, or %s",
+                            name_of(state->kind()), text_of(state->kind()).remedy, kWhereItGoes);
     }
     const Visit visit(*state, Visit::Purpose::share);
     if (!visit.is_nested() && !state->share()) return nullptr;

@@ -207,3 +207,10 @@ def test_other_wrong_arguments(pool: SafeThreadPool) -> None:
 def test_wrong_isolation() -> None:
     with pytest.raises(ValueError, match="isolation"):
         safe_thread_decorator(isolation="processes")(scale)(1)  # type: ignore[arg-type]
+
+
+def test_isolation_is_not_for_a_pool_that_is_lent() -> None:
+    with SafeThreadPool(1) as pool, pytest.raises(TypeError, match="isolation is for a pool of the function's own"):
+        safe_thread_decorator(pool=pool, isolation="process")
+    with pytest.raises(ValueError, match="nonsense"):
+        safe_thread_decorator(isolation="nonsense")  # type: ignore[call-overload]

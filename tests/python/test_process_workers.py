@@ -465,3 +465,15 @@ def test_processes_that_were_started_before_the_first_call() -> None:
     for pid in early:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_errors_name_the_way_and_one_remedy(pool: SafeThreadPool) -> None:
+    with pytest.raises(
+        TypeError, match="the result of .* cannot come back from an isolated worker.*; return plain data"
+    ):
+        pool.submit(lambda: threading.Lock()).result(LIMIT)
+    with pytest.raises(TypeError, match="cannot be sent to an isolated worker: <SafeThreadPool"):
+        pool.submit(lambda: pool.submit(abs, -1))
+    with pytest.raises(TypeError, match='isolation="interpreter"') as caught:
+        pool.submit(len, SafeCounter())
+    assert str(caught.value).count("isolation=") == 1
