@@ -469,7 +469,7 @@ def test_processes_that_were_started_before_the_first_call() -> None:
 
 def test_errors_name_the_way_and_one_remedy(pool: SafeThreadPool) -> None:
     with pytest.raises(
-        TypeError, match="the result of .* cannot come back from an isolated worker.*; return plain data"
+        TypeError, match=r"the result of .* cannot come back from an isolated worker.*; return plain data"
     ):
         pool.submit(lambda: threading.Lock()).result(LIMIT)
     with pytest.raises(TypeError, match="cannot be sent to an isolated worker: <SafeThreadPool"):
