@@ -42,11 +42,11 @@ _LOGGER = logging.getLogger("pyferris")
 class Limits(NamedTuple):
     """What the decisions go by; seconds, where nothing else is said."""
 
-    first_look: float = 0.003
+    first_look: float = 0.002
     between_looks: float = 0.003  # then half as long again each time
     longest_wait: float = 0.05
     looks: int = 3  # samples a look
-    sample: float = 0.001
+    sample: float = 0.0005
     held: float = 0.4  # of the switch interval: who waits longer for the interpreter finds it held
     busy: float = 0.35  # of the time that workers compute, where the work is not waiting
     worth_threads: float = 0.02  # of work that is left, to find out whether threads scale

@@ -1,6 +1,5 @@
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <atomic>
 #include <thread>
 #include <vector>
@@ -48,26 +47,6 @@ TEST(ItemClaims, WholeRunsGrowStepByStep) {
     claims.measured(1'000, 1);
     ASSERT_TRUE(claims.begin(0));
     EXPECT_EQ(drain(claims, 0).size(), 200U);  // of 200 us, at once
-}
-
-TEST(ItemClaims, WholeRunsGetShorterTowardsTheEnd) {
-    ItemClaims claims(2, 0, true);
-    claims.add(1'000);
-    claims.measured(10'000'000, 1'000);  // 10 us each: 200 at most, 20 at the end
-    std::vector<std::size_t> sizes;
-    std::uint64_t next = 0;
-    while (claims.begin(sizes.size() % 2)) {
-        const Items run = drain(claims, sizes.size() % 2);
-        EXPECT_EQ(run.front(), next);
-        next = run.back() + 1;
-        sizes.push_back(run.size());
-    }
-    EXPECT_EQ(next, 1'000U);
-    EXPECT_EQ(sizes.front(), 200U);
-    EXPECT_EQ(sizes[2], 150U);  // a quarter of the 600 that are left
-    EXPECT_TRUE(std::is_sorted(sizes.rbegin(), sizes.rend()));
-    EXPECT_LE(sizes.back(), 20U);
-    EXPECT_GT(std::count(sizes.begin(), sizes.end(), 20U), 2);
 }
 
 TEST(ItemClaims, NothingToRun) {

@@ -12,8 +12,7 @@
 // each and race exactly once. Runs are sized by cost: one item until the cost is known, then as many as take
 // the time of the longest run. With an exact size they are that long, in one piece: nothing is stolen then. Whole runs
 // cannot be broken off where they take longer than was thought, and so grow fourfold at most: a few cheap items say
-// little of those to come. Nor can they be shared out at the end, and so get shorter towards it (guided
-// self-scheduling: Polychronopoulos and Kuck, IEEE Transactions on Computers C-36, 1987).
+// little of those to come.
 #pragma once
 
 #include <algorithm>
@@ -30,7 +29,6 @@ class ItemClaims {
     static constexpr std::uint64_t kNone = std::numeric_limits<std::uint64_t>::max();
     static constexpr std::uint64_t kLongestRunNs = 200'000;
     static constexpr std::uint64_t kLongestWholeRunNs = 2'000'000;  // one goes elsewhere and back: some 50 us
-    static constexpr std::uint64_t kLastWholeRunsNs = 200'000;      // those at the end
     /// Items that may be available and not run at one time.
     static constexpr std::uint64_t kMostItems = 1ULL << 31;
 
@@ -133,11 +131,8 @@ class ItemClaims {
         const std::uint64_t cost = cost_ns_.load(std::memory_order_relaxed);
         if (cost == 0) return 1;
         if (!whole_.load(std::memory_order_relaxed)) return std::max<std::uint64_t>(1, kLongestRunNs / cost);
-        const std::uint64_t grown = kGrowth * measured_.load(std::memory_order_relaxed);
-        const std::uint64_t claimed = claimed_.load(std::memory_order_relaxed);
-        const std::uint64_t share = (available() - std::min(claimed, available())) / (2 * lanes_.size());
-        const std::uint64_t longest = std::min(grown, std::max(share, kLastWholeRunsNs / cost));
-        return std::clamp<std::uint64_t>(kLongestWholeRunNs / cost, 1, std::max<std::uint64_t>(1, longest));
+        const std::uint64_t most = kGrowth * measured_.load(std::memory_order_relaxed);
+        return std::clamp<std::uint64_t>(kLongestWholeRunNs / cost, 1, most);
     }
 
     // Claims up to `limit` items behind the shared index; returns how many.
