@@ -86,11 +86,13 @@ def spin(count: int) -> int:
     return total
 
 
+@functools.cache
 def calls_of(seconds: float) -> int:
     """The argument with which `spin` takes so long. The rounds of a short call are cheaper than those of a long one."""
     count = max(1, round(seconds / one_step()))
     repeats = max(1, round(0.001 / seconds))
-    took = min(timed(lambda: [spin(count) for _ in range(repeats)]) for _ in range(100)) / repeats
+    timings = max(3, min(100, round(0.2 / seconds)))
+    took = min(timed(lambda: [spin(count) for _ in range(repeats)]) for _ in range(timings)) / repeats
     return max(1, round(count * seconds / took))
 
 
@@ -258,7 +260,8 @@ def memory() -> str:
 async def lateness(pool: Any, seconds: float = 2.0) -> list[float]:
     """How much later than asked a sleep of 1 ms ends while the pool's workers compute."""
     late: list[float] = []
-    running = [pool.submit(spin, calls_of(0.1)) for _ in range(2 * WORKERS)] if pool is not None else []
+    work = calls_of(0.1)
+    running = [pool.submit(spin, work) for _ in range(2 * WORKERS)] if pool is not None else []
     end = time.perf_counter() + seconds
     while (before := time.perf_counter()) < end:
         await asyncio.sleep(0.001)
@@ -266,7 +269,7 @@ async def lateness(pool: Any, seconds: float = 2.0) -> list[float]:
         done = [future for future in running if future.done()]
         running = [future for future in running if not future.done()]
         if done:
-            running += [pool.submit(spin, calls_of(0.1)) for _ in done]
+            running += [pool.submit(spin, work) for _ in done]
     for future in running:
         future.result()
     return late
