@@ -22,6 +22,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPool
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import installed
 from support import check, circumstances, identity, timed, write_section
 from web_latency import measure as web_latency
 
@@ -222,7 +223,7 @@ KINDS = {
 
 def in_new_process(*what: str) -> dict[str, float]:
     script = str(Path(__file__).with_name("cold_start.py"))
-    done = subprocess.run([sys.executable, script, *what], stdout=subprocess.PIPE, timeout=120, check=True)
+    done = subprocess.run([installed.python(), script, *what], stdout=subprocess.PIPE, timeout=120, check=True)
     found: dict[str, float] = json.loads(done.stdout)
     return found
 
@@ -320,7 +321,8 @@ def write(late: list[str], web: list[str], space: str) -> None:
         circumstances(("cloudpickle", "loky")),
         f"{WORKERS} workers; milliseconds, medians of interleaved runs; the ratio is the time of serial code,",
         f"or of what is named, over ours; `{OURS}`: {isolated}, isolation='isolated', and `safe_parallel_map` as is.",
-        f"The standard library's maps over many items have a chunksize of up to {CHUNK}.",
+        f"The standard library's maps over many items have a chunksize of up to {CHUNK}. First pools and memory: of new",
+        "processes in which the package is installed, not linked to its source tree.",
         "",
         *table(),
         "",
