@@ -2,152 +2,22 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
-from . import _native, _runtime
-from ._auto import Aside, Driver
-from ._auto_caller import number_from
-from .isolation import MapIsolation, resolve_isolation
-from .map_report import ExplainedList, MapReport
+from ._auto import Aside
+from ._map_call import ParallelMap
 from .map_result import MapResult, check_arguments
-from .thread_pool import SafeThreadPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
+
+    from .isolation import MapIsolation
+    from .map_report import ExplainedList
 
 __all__ = ["safe_parallel_map", "safe_parallel_map_async"]
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-_LOGGER = logging.getLogger("pyferris")
-_MODES = {
-    "none": ("threads", "threads of this interpreter"),
-    "interpreter": ("interpreters", "interpreters with a GIL of their own"),
-    "process": ("processes", "worker processes"),
-}
-
-
-class _ParallelMap:
-    """One call of ``safe_parallel_map``: its mode, pool and report."""
-
-    def __init__(self, name: str, max_workers: int | None, isolation: str | None) -> None:
-        self.name = name
-        self.auto = False
-        kind: Any = resolve_isolation(isolation, for_map=True)
-        if kind == "inline":
-            self.mode, self.reason = "inline", "isolation is 'inline'"
-        elif _native.is_worker() or _runtime.is_worker_process:
-            kind = "inline"
-            self.mode, self.reason = "inline", "called inside a worker of a pool"
-        else:
-            self.auto = kind == "auto"
-            kind = "none" if self.auto else kind
-            self.mode, what = _MODES[kind]
-            self.reason = f"isolation is {isolation or 'none'!r}: {what}"
-        self.driver: Driver | None = None
-        self.chunks = 0  # that the caller ran by itself
-        self.rest: MapResult[Any] | None = None  # what it left to others
-        self.began = time.perf_counter()
-        self.max_workers = max_workers
-        self.made: SafeThreadPool | None = None
-        self.make: Callable[[], SafeThreadPool] = lambda: SafeThreadPool(
-            max_workers, "safe_parallel_map", isolation=kind
-        )
-        if max_workers is not None or not self.auto:
-            self.pool()  # raises here for wrong arguments
-
-    def pool(self) -> SafeThreadPool:
-        """Made when it is first asked for: a short map of a pure function needs none."""
-        if self.made is None:
-            self.made = self.make()
-        return self.made
-
-    def start(
-        self,
-        func: Callable[[Any], R],
-        data: Iterable[Any],
-        chunksize: int | None,
-        timeout: float | None,
-        progress: bool,
-        return_exceptions: bool,
-    ) -> MapResult[R]:
-        if self.auto:
-            check_arguments(self.name, func, (data,))
-            data = list(data)
-            self.driver = Driver(func, data, self.pool, self.max_workers, not return_exceptions)
-        return self._start(func, data, chunksize, timeout, progress, return_exceptions)
-
-    def _start(
-        self,
-        func: Callable[[Any], R],
-        data: Iterable[Any],
-        chunksize: int | None,
-        timeout: float | None,
-        progress: bool,
-        return_exceptions: bool,
-    ) -> MapResult[R]:
-        exactly = 1 if chunksize is None else chunksize
-        lanes = 0 if self.driver is None else self.driver.lanes
-        return self.pool()._start_map(
-            self.name, func, (data,), timeout, exactly, None, progress, return_exceptions, fail_fast=True, lanes=lanes
-        )
-
-    def begin(
-        self,
-        func: Callable[[Any], R],
-        items: Sequence[Any],
-        return_exceptions: bool,
-    ) -> list[R] | None:
-        """The results, where the caller of a pure function can begin to run it by itself."""
-        driver = self.driver = Driver(func, items, self.pool, self.max_workers, not return_exceptions)
-        beginning = driver.begin(return_exceptions) if driver.lanes else None
-        if beginning is None:
-            return None
-        results: list[R] = beginning.results
-        done = beginning.run()
-        self.chunks = beginning.stretches
-        if done:
-            return results
-        first = len(results)
-        rest = self.rest = self._start(func, items[first:], None, None, False, return_exceptions)
-        driver.go_on(rest, first, beginning.scales)
-        try:
-            results += rest._results()
-        except Exception as error:
-            number_from(first, error)
-            raise
-        if return_exceptions:
-            for each in results[first:]:
-                number_from(first, each)
-        return results
-
-    def abort(self) -> None:
-        """Cancel what is queued, ask the running to stop, wait for nobody."""
-        if self.made is not None:
-            self.made._abort()
-            self.made.shutdown(wait=False)
-
-    def finish(self, mapped: MapResult[R] | None, results: list[R], explain: bool) -> list[R]:
-        chunks, workers, driver = self.chunks, 0, self.driver
-        if mapped is not None:
-            chunks, workers = chunks + mapped._runs, mapped._lanes
-        if driver is not None:
-            self.mode, self.reason = driver.mode, f"isolation is 'auto': {driver.reason}"
-            workers = driver.workers or workers
-            if not results:
-                self.reason = "isolation is 'auto': there are no items"
-        elif self.made is not None:
-            workers = min(workers, self.made._max_workers)  # maps of interpreters have two runs a worker on their way
-        report = MapReport(self.mode, self.reason, len(results), chunks, workers, time.perf_counter() - self.began)
-        _LOGGER.debug("safe_parallel_map: %s", report)
-        if not explain:
-            return results
-        explained = ExplainedList(results)
-        explained.report = report
-        return explained
 
 
 @overload
@@ -283,7 +153,7 @@ def safe_parallel_map(
     >>> safe_parallel_map(len, ["a", "bb"])
     [1, 2]
     """
-    work = _ParallelMap("safe_parallel_map", max_workers, isolation)
+    work = ParallelMap("safe_parallel_map", max_workers, isolation)
     try:
         results: list[Any] | None = None
         mapped: MapResult[Any] | None = None
@@ -432,7 +302,7 @@ async def safe_parallel_map_async(
     >>> asyncio.run(safe_parallel_map_async(len, ["a", "bb"]))
     [1, 2]
     """
-    work = _ParallelMap("safe_parallel_map_async", max_workers, isolation)
+    work = ParallelMap("safe_parallel_map_async", max_workers, isolation)
     aside: Aside | None = None
     try:
         mapped = work.start(func, data, chunksize, timeout, progress, return_exceptions)

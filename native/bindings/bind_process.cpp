@@ -12,6 +12,8 @@ namespace pyferris::python {
 
 namespace {
 
+constexpr std::uint64_t kLastWordsNs = 2'000'000'000;  // for calls in worker processes, where the exit was interrupted
+
 using Pools = std::vector<std::shared_ptr<PoolShared>>;
 
 // True if one was open.
@@ -78,6 +80,9 @@ PyObject* abandon_pools(PyObject* /*module*/, PyObject* /*unused*/) {
             if (shared->threads != nullptr) discard_queued(*shared, nullptr);
             stop_running(*shared);
         }
+    }
+    for (const auto& shared : pools_here(false)) {  // what runs in another process is stopped soon, or its process is
+        if (shared->delegated && join_pool(*shared, deadline_after(kLastWordsNs)) < 0) PyErr_Clear();
     }
     return end_of_pools();
 }

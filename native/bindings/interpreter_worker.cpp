@@ -133,7 +133,6 @@ bool InterpreterWorker::lease(std::string* error) {
     const std::lock_guard lock(slot_->mutex);
     slot_->open = slot_->interpreter->state();
     slot_->ident = PyThread_get_thread_ident();
-    slot_->gone = false;
     return true;
 }
 
@@ -160,13 +159,28 @@ bool InterpreterWorker::enter() {
     return static_cast<bool>(done);
 }
 
+void InterpreterWorker::set_gone(bool gone) {
+    const std::lock_guard lock(slot_->mutex);
+    slot_->gone = gone;
+    slot_->quiet.notify_all();
+}
+
 bool InterpreterWorker::start() {
     this_slot = slot_.get();
     wait_for_fork();
+    // First it is said that there will be an interpreter, then looked whether there may be: the exit does it the other
+    // way.
+    set_gone(false);
+    if (isolation_ends()) {
+        set_gone(true);
+        this_slot = nullptr;
+        return false;
+    }
     slot_->attached.lock();
     std::string error;
     if (!lease(&error)) {
         slot_->attached.unlock();
+        set_gone(true);
         break_pool_with(error);
         this_slot = nullptr;
         return false;
@@ -324,11 +338,7 @@ void InterpreterWorker::give_back() {
         Interpreter::retire(std::move(slot_->interpreter));
     }
     slot_->attached.unlock();
-    {
-        const std::lock_guard lock(slot_->mutex);
-        slot_->gone = true;
-        slot_->quiet.notify_all();
-    }
+    set_gone(true);
     {
         const std::lock_guard lock(shared_->isolated->mutex);
         if (std::erase(shared_->isolated->slots, slot_) != 0) shared_->isolated->finished_by_gone += slot_->finished;

@@ -47,6 +47,7 @@ class InterpreterWorker final : public WorkerDriver {
     void stop() override;
 
   private:
+    void set_gone(bool gone);
     bool lease(std::string* error);
     bool enter();
     PyObject* shipped(const Shipment& code);

@@ -114,6 +114,12 @@ std::vector<SlotPtr> slots_of(PoolShared& shared) {
 
 }  // namespace
 
+namespace {
+
+std::atomic<bool> ending{false};
+
+}  // namespace
+
 void remember_slot(const std::shared_ptr<WorkerSlot>& slot) {
     Slots& known = slots();
     const std::lock_guard lock(known.mutex);
@@ -138,7 +144,10 @@ void interrupt_all(PoolShared& shared) {
     }
 }
 
+bool isolation_ends() noexcept { return ending.load(); }
+
 bool end_isolation() {
+    ending.store(true);
     const auto until = std::chrono::steady_clock::now() + kExitWait;
     bool stuck = false;
     PyThreadState* self = PyEval_SaveThread();

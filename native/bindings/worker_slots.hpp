@@ -46,7 +46,7 @@ struct WorkerSlot {
     PyInterpreterState* open = nullptr;  // whom interrupters may attach to
     unsigned long ident = 0;             // of the worker's thread
     int interrupters = 0;
-    bool gone = true;  // the worker has no interpreter
+    bool gone = true;  // the worker has no interpreter, and makes none
 };
 
 /// Has forks and the exit know of a worker. Any thread.
@@ -62,6 +62,8 @@ void interrupt_all(PoolShared& shared);
 /// At exit: the pools were closed, and what they run was asked to stop. Ends the interpreters. False: a call could not
 /// be stopped, so that the process must end without ending them (`_exit`).
 bool end_isolation();
+/// True from then on: no worker may make an interpreter any more. Any thread.
+bool isolation_ends() noexcept;
 
 /// Has every fork wait until no isolated call runs, and fail when that takes too long. Once; false with an error set.
 bool guard_forks();
