@@ -68,26 +68,17 @@ class ParallelMap:
         self,
         func: Callable[[Any], R],
         data: Iterable[Any],
-        chunksize: int | None,
-        timeout: float | None,
-        progress: bool,
         return_exceptions: bool,
+        *,
+        chunksize: int | None = None,
+        timeout: float | None = None,
+        progress: bool = False,
     ) -> MapResult[R]:
-        if self.auto:
+        """Have the pool run the items: all, or what ``begin`` has left."""
+        if self.auto and self.driver is None:
             check_arguments(self.name, func, (data,))
             data = list(data)
             self.driver = Driver(func, data, self.pool, self.max_workers, not return_exceptions)
-        return self._start(func, data, chunksize, timeout, progress, return_exceptions)
-
-    def _start(
-        self,
-        func: Callable[[Any], R],
-        data: Iterable[Any],
-        chunksize: int | None,
-        timeout: float | None,
-        progress: bool,
-        return_exceptions: bool,
-    ) -> MapResult[R]:
         exactly = 1 if chunksize is None else chunksize
         lanes = 0 if self.driver is None else self.driver.lanes
         return self.pool()._start_map(
@@ -111,7 +102,7 @@ class ParallelMap:
         if done:
             return results
         first = len(results)
-        rest = self.rest = self._start(func, items[first:], None, None, False, return_exceptions)
+        rest = self.rest = self.start(func, items[first:], return_exceptions)
         driver.go_on(rest, first, beginning.scales)
         try:
             results += rest._results()

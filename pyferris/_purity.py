@@ -86,8 +86,7 @@ class _Check:
         self._flags: set[str] = set()  # what is harmless by itself
         self._seen: dict[int, Any] = {}
         self._inside: set[int] = set()
-        self._recursive = False
-        self._catches = False
+        self._namespace: dict[str, Any] = {}  # the globals of the function whose code is looked at
 
     def callable(self, function: Any) -> None:
         kind = type(function)
@@ -107,18 +106,20 @@ class _Check:
 
     def together(self) -> None:
         """What is no harm by itself may be together."""
-        if self._recursive and self._catches:
+        catches = "catches much" in self._flags
+        if "recursive" in self._flags and catches:
             raise _Impure("it is recursive and catches errors that the depth of the stack decides on")
-        if "passes functions on" in self._flags and self._catches:
+        if "passes functions on" in self._flags and catches:
             raise _Impure("it passes functions on, perhaps to themselves, and catches errors of the stack's depth")
-        if {"decodes", "catches lookups"} <= self._flags or ("decodes" in self._flags and self._catches):
+        if "decodes" in self._flags and (catches or "catches lookups" in self._flags):
             raise _Impure("it encodes or decodes text, and catches what unknown codecs raise")
         if self._process and {"views", "set operators"} <= self._flags:
             raise _Impure("it may make a set of a dict's keys, whose order differs between processes")
 
     def _function(self, function: Any) -> None:
         if id(function) in self._seen:
-            self._recursive = self._recursive or id(function) in self._inside
+            if id(function) in self._inside:
+                self._flags.add("recursive")
             return
         self._seen[id(function)] = function
         self._inside.add(id(function))
@@ -140,7 +141,7 @@ class _Check:
             raise _Impure(f"{name} has globals in an object of a class of its own")
         known = {**dict(zip(code.co_freevars, map(_content, function.__closure__ or ()), strict=True)), **namespace}
         modules = frozenset(each for each, value in known.items() if type(value) is _reach.Module)
-        self._shadowed = namespace
+        self._namespace = namespace
         self._code(code, name, frozenset(code.co_freevars), modules)
         for each, chains in names.globals.items():
             value = namespace.get(each, MISSING)
@@ -159,7 +160,8 @@ class _Check:
             raise _Impure(f"{name} uses {each}")
         if self._process and each in _pure_names.OF_HASHES:
             raise _Impure(f"{name} uses {each}, whose order differs between processes")
-        self._catches = self._catches or each in _CATCHES_MUCH
+        if each in _CATCHES_MUCH:
+            self._flags.add("catches much")
         if each in ("RecursionError", "MemoryError"):
             raise _Impure(f"{name} uses {each}, which the depth of the stack decides on")
         if each in ("LookupError", "UnicodeError"):
@@ -258,17 +260,19 @@ class _Check:
             elif operation in _SET_OPERATORS and self._process:
                 raise _Impure(f"{name} makes a set, whose order differs between processes")
             elif operation == "PUSH_EXC_INFO":
-                self._catches = self._catches or handles
+                if handles:
+                    self._flags.add("catches much")
                 handles = True
             elif operation == "CHECK_EXC_MATCH":
                 handles = False
             values = self._values(code, operation, argument, values)
             before = (operation, argument)
-        self._catches = self._catches or handles  # an `except` without a class, or `finally`
+        if handles:  # an `except` without a class, or `finally`
+            self._flags.add("catches much")
         for constant in code.co_consts:
             if isinstance(constant, _reach.Code):
                 if constant.co_freevars and constant.co_name not in _COMPREHENSIONS:
-                    self._recursive = True  # it may call a function of the scope around it: itself, even
+                    self._flags.add("recursive")  # it may call a function of the scope around it: itself, even
                 self._code(constant, name, outer, modules)
             elif isinstance(constant, frozenset) and (self._process or not keeps_order(constant)):
                 raise _Impure(f"{name} has a set among its constants whose order is not sure")
@@ -279,7 +283,7 @@ class _Check:
             return before
         if operation == "LOAD_GLOBAL" and not argument & 1:
             name = code.co_names[argument >> 1]
-            value = self._shadowed.get(name, MISSING)
+            value = self._namespace.get(name, MISSING)
             if isinstance(value, (_reach.Function, _reach.Builtin, type)) or value is MISSING:
                 if type(value) is _reach.Function:
                     self._flags.add("passes functions on")
@@ -294,7 +298,7 @@ class _Check:
                 return
         if operation == "LOAD_GLOBAL":
             kind = code.co_names[argument >> 1]
-            if kind in ("int", "str", "float", "list", "dict") and kind not in self._shadowed:
+            if kind in ("int", "str", "float", "list", "dict") and kind not in self._namespace:
                 return
         raise _Impure(f"{name} compares by identity")
 

@@ -192,10 +192,7 @@ class WorkerProcess:
         self._send(calls, job)
         while True:
             self._wait()
-            data = calls.recv_bytes()
-            kind, payload = data[0], data[1:]
-            if kind & APART:
-                kind, payload = kind & ~APART, calls.recv_bytes()
+            kind, payload = _receive(calls)
             if kind >= RESULT:
                 return kind, payload
             _environment.deliver(kind, payload, *job.output)
@@ -273,10 +270,7 @@ class WorkerProcess:
         assert calls is not None
         calls.send_bytes(b"")
         while self._poll.poll(max(0, round(1000 * (deadline - time.monotonic())))):
-            data = calls.recv_bytes()
-            kind, payload = data[0], data[1:]
-            if kind & APART:
-                kind, payload = kind & ~APART, calls.recv_bytes()
+            kind, payload = _receive(calls)
             if kind < RESULT:
                 _environment.deliver(kind, payload, sys.stdout, sys.stderr)
 
@@ -298,6 +292,13 @@ class WorkerProcess:
         """In a forked child: the process is the parent's."""
         self._drop_connections()
         self._process = None
+
+
+def _receive(calls: Connection) -> tuple[int, bytes]:
+    """The kind and content of what the process says next. Blocks."""
+    data = calls.recv_bytes()
+    kind, payload = data[0], data[1:]
+    return (kind & ~APART, calls.recv_bytes()) if kind & APART else (kind, payload)
 
 
 def signal_name(number: int) -> str:

@@ -164,7 +164,7 @@ def safe_parallel_map(
             results = work.begin(func, cast("Sequence[Any]", items), return_exceptions)
             mapped = work.rest
         if results is None:
-            mapped = work.start(func, data, chunksize, timeout, progress, return_exceptions)
+            mapped = work.start(func, data, return_exceptions, chunksize=chunksize, timeout=timeout, progress=progress)
             if work.driver is not None:
                 work.driver.run(mapped)
             results = mapped._results()
@@ -305,7 +305,7 @@ async def safe_parallel_map_async(
     work = ParallelMap("safe_parallel_map_async", max_workers, isolation)
     aside: Aside | None = None
     try:
-        mapped = work.start(func, data, chunksize, timeout, progress, return_exceptions)
+        mapped = work.start(func, data, return_exceptions, chunksize=chunksize, timeout=timeout, progress=progress)
         if work.driver is not None:
             import asyncio
 

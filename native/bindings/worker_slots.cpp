@@ -112,11 +112,7 @@ std::vector<SlotPtr> slots_of(PoolShared& shared) {
     return shared.isolated->slots;
 }
 
-}  // namespace
-
-namespace {
-
-std::atomic<bool> ending{false};
+std::atomic<bool> ending{false};  // see isolation_ends()
 
 }  // namespace
 

@@ -16,19 +16,22 @@ from pyferris.errors import CallCancelled, PoolClosed
 from pyferris.future import SafeFuture, cancel_requested, check_cancelled, current_future, sleep
 from pyferris.thread_pool import SafeThreadPool
 
-def ctrl_c_in_next_line():
-    # One Ctrl-C when the main thread has been asleep in the kernel for a while, in the line after this call.
-    frame = sys._getframe(1)
-    line, asleep = frame.f_lineno + 1, 0
+def press_when(condition):
+    # One Ctrl-C when the condition holds and the main thread has been asleep in the kernel for a while.
     def press():
-        nonlocal asleep
+        asleep = 0
         while asleep < 20:
             with open(f"/proc/self/task/{os.getpid()}/stat") as file:
                 state = file.read().rpartition(")")[2].split()[0]
-            asleep = asleep + 1 if state == "S" and frame.f_lineno == line else 0
+            asleep = asleep + 1 if state == "S" and condition() else 0
             time.sleep(0.001)
         os.kill(os.getpid(), signal.SIGINT)
     threading.Thread(target=press, daemon=True).start()
+
+def ctrl_c_in_next_line():
+    frame = sys._getframe(1)
+    line = frame.f_lineno + 1
+    press_when(lambda: frame.f_lineno == line)
 
 def asleep(count):
     # Returns when so many threads other than the calling one have been asleep in the kernel for a while.

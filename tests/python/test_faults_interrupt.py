@@ -18,18 +18,6 @@ def spin():
         if kind == "none":  # nothing else ends it on a thread
             check_cancelled()
 
-def press_when(condition):
-    # One Ctrl-C when the condition holds and the main thread has been asleep in the kernel for a while.
-    def press():
-        asleep = 0
-        while asleep < 20:
-            with open(f"/proc/self/task/{os.getpid()}/stat") as file:
-                state = file.read().rpartition(")")[2].split()[0]
-            asleep = asleep + 1 if state == "S" and condition() else 0
-            time.sleep(0.001)
-        os.kill(os.getpid(), signal.SIGINT)
-    threading.Thread(target=press, daemon=True).start()
-
 def begun(future):
     while not future.running():
         time.sleep(0.001)
