@@ -6,9 +6,9 @@ import marshal
 import time
 
 from ._library import describe
-from ._native import CallCancelled, encode_plain
+from ._native import CallCancelled, encode_plain, seal
 from ._plain import has_sets, keeps, keeps_all
-from ._wire import load_function, seal
+from ._wire import load_function
 
 TYPE_CHECKING = False  # typing is not imported in a worker
 if TYPE_CHECKING:

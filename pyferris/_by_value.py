@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from . import _homes, _reach, _rebuild
 from ._homes import MISSING
+from ._native import seal
 from ._reach import Function, Module, is_a
-from ._wire import code_bytes, seal
+from ._wire import code_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -183,7 +183,8 @@ class CoroutineRunner:
         for task in asyncio.all_tasks(loop):
             task._log_destroy_pending = False  # type: ignore[attr-defined]
             with contextlib.suppress(BaseException):
-                task.get_coro().close()
+                coroutine: Any = task.get_coro()
+                coroutine.close()
         with contextlib.suppress(Exception):
             loop.close()
         return bool(futures)

@@ -7,42 +7,21 @@ notifier thread, attached.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import marshal
 import os
 import sys
-from importlib.machinery import ExtensionFileLoader
+from _frozen_importlib_external import ExtensionFileLoader
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from . import _native
 from ._messages import EXTENSION, LOG, STDERR, STDERR_BYTES, STDOUT, STDOUT_BYTES, WARNING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["answer", "capture", "deliver", "deliver_to", "preload"]
+__all__ = ["answer", "capture", "deliver", "deliver_to"]
 
-# CPython's own modules that harm the process when a worker initialises them first: by static types that the first
-# interpreter to come along fills in (3.12.1 aborts, 3.13.0 frees what another interpreter has allocated). A worker that
-# wants one that is a file asks, as for all files, and it is loaded here first (``answer``). For what is built into
-# Python nobody asks.
-PRELOADED = ("_datetime", "_decimal", "_zoneinfo", "_ctypes", "pyexpat", "_elementtree")
-
-_preloaded = False
 _loaded: tuple[int, dict[str, str]] = (0, {})  # len(sys.modules) at the last look, and what was found
-
-
-def preload() -> None:
-    """Import what has to be in the main interpreter before the first worker interpreter is made. Any thread of it."""
-    global _preloaded
-    if _preloaded:
-        return
-    for name in set(sys.builtin_module_names) & set(PRELOADED):
-        with contextlib.suppress(ImportError):  # left out of this build
-            importlib.import_module(name)
-    _native.keep_memory_at_exit()
-    _preloaded = True
 
 
 # --- what travels
@@ -215,6 +194,8 @@ def answer(kind: int, payload: bytes) -> bytes:
 
 def _load(name: str, origin: str) -> str:
     """Import ``name`` here, as any import statement would, so that a worker is not the first to load its file."""
+    import importlib
+
     importlib.import_module(name)
     found = dict(_found_extensions([(name, sys.modules.get(name))])).get(name)
     if found is None:

@@ -1,12 +1,19 @@
-"""Pools whose workers are interpreters with a GIL of their own: the main interpreter's side."""
+"""Pools whose workers are interpreters with a GIL of their own: the main interpreter's side.
+
+Imports little itself: the first interpreters of a pool are on their way while the rest is imported.
+"""
 
 from __future__ import annotations
+import __future__
 
+import marshal
+import os
 import sys
 import threading
+from _frozen_importlib_external import MAGIC_NUMBER
 from typing import TYPE_CHECKING, Any
 
-from . import _environment, _native, _shipping, _wire
+from . import _native
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,23 +23,88 @@ if TYPE_CHECKING:
 
 __all__ = ["open_pool", "runs", "sender"]
 
-_lock = threading.Lock()
-_ready = False  # guarded by _lock
+# CPython's own modules that harm the process when a worker initialises them first: by static types that the first
+# interpreter to come along fills in (3.12.1 aborts, 3.13.0 frees what another interpreter has allocated). A worker that
+# wants one that is a file asks, as for all files, and it is loaded here first (_environment.answer). For what is built
+# into Python nobody asks.
+_PRELOADED = ("_datetime", "_decimal", "_zoneinfo", "_ctypes", "pyexpat", "_elementtree")
 
+_lock = threading.Lock()
+_preloaded = False  # guarded by _lock
+_ready = False  # likewise
+
+# What a worker begins with, but for what is frozen or built in.
+_MODULES = (
+    "__init__",
+    "_homes",
+    "_initial_state",
+    "_messages",
+    "_rebuild",
+    "_version",
+    "_wire",
+    "_worker",
+    "_worker_calls",
+    "_worker_guard",
+    "_worker_main",
+    "_worker_output",
+)
+
+# Run in a new interpreter, with ``path`` and ``found``: imports without looking for files, which takes half of the time
+# that importing from bytecode files does.
 _BOOTSTRAP = """
 import sys
-sys.path[:] = {path!r}
+from _frozen_importlib_external import SourceFileLoader, spec_from_file_location
+from marshal import loads
+path, native, modules = loads(state)
+sys.path[:] = path
+
+class Finder:
+    loaders = []
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == "pyferris._native":
+            return spec_from_file_location(name, native)
+        found = modules.get(name)
+        if found is None:
+            return None
+        file, code, places = found
+        loader = SourceFileLoader(name, file)
+        loader.get_code = lambda name: loads(code)
+        Finder.loaders.append(loader)
+        return spec_from_file_location(name, file, loader=loader, submodule_search_locations=places)
+
+sys.meta_path.insert(0, Finder)
 import pyferris._worker_main as worker
+sys.meta_path.remove(Finder)
+for loader in Finder.loaders:
+    del loader.get_code
 """
 
 
+def preload() -> None:
+    """Import what has to be in the main interpreter before the first worker interpreter is made. Any thread of it."""
+    global _preloaded
+    with _lock:
+        if _preloaded:
+            return
+        for name in set(sys.builtin_module_names) & set(_PRELOADED):
+            try:
+                __import__(name)
+            except ImportError:  # left out of this build
+                continue
+        _native.keep_memory_at_exit()
+        _preloaded = True
+
+
 def _prepare() -> None:
-    """Once, before the first interpreter: what native code needs, and what CPython needs for its own safety."""
+    """Once: what native code needs of Python's."""
     global _ready
+    from . import _environment, _shipping, _wire
+
     with _lock:
         if _ready:
             return
-        _environment.preload()
         _native.install_isolation(
             ship=_shipping.ship,
             missing=_shipping.MISSING,
@@ -43,8 +115,52 @@ def _prepare() -> None:
             answer=_environment.answer,
         )
         _native.set_shared_codec(_wire.dumps, _wire.loads_element)
-        _native.set_interpreter_bootstrap(_BOOTSTRAP.format(path=[each for each in sys.path if type(each) is str]))
+        path = [each for each in sys.path if type(each) is str]
+        state = marshal.dumps((path, _native.__file__, _bytecode()))
+        _native.set_interpreter_bootstrap(_BOOTSTRAP, state)
         _ready = True
+
+
+def _bytecode() -> dict[str, tuple[str, bytes, list[str] | None]]:
+    """Of each of ``_MODULES`` and ``__future__``: its file, code as marshal has it, where a package's modules are.
+
+    Without those that have no bytecode file which is of the file as it is: workers look for these themselves.
+    """
+    found: dict[str, tuple[str, bytes, list[str] | None]] = {}
+    for spec, modules in (__spec__, _MODULES), (__future__.__spec__, ("__future__",)):
+        if spec.origin is None or spec.cached is None:
+            continue  # in an archive, or frozen
+        own = spec.name.rpartition(".")[2]
+        before, _, after = spec.cached.rpartition(own)
+        for module in modules:
+            file = os.path.join(os.path.dirname(spec.origin), module + ".py")
+            code = _code(file, before + module + after)
+            if code is None:
+                continue
+            if module == "__init__":
+                found["pyferris"] = file, code, list(sys.modules["pyferris"].__path__)
+            else:
+                found[spec.name.removesuffix(own) + module] = file, code, None
+    return found
+
+
+def _code(file: str, cached: str) -> bytes | None:
+    try:
+        source = os.stat(file)
+        with open(cached, "rb", buffering=0) as stream:
+            data = stream.read()
+    except OSError:
+        return None
+    facts = (0, int(source.st_mtime) & 0xFFFFFFFF, source.st_size & 0xFFFFFFFF)
+    begins = MAGIC_NUMBER + b"".join(fact.to_bytes(4, "little") for fact in facts)
+    return data[16:] if data[:16] == begins else None
+
+
+def _environment_of_pool() -> bytes:
+    from . import _environment
+
+    _prepare()
+    return _environment.capture()
 
 
 def open_pool(
@@ -61,11 +177,10 @@ def open_pool(
             "isolation='interpreter' inside an isolated call: only the main interpreter makes others; use "
             "isolation='none' there"
         )
-    _prepare()
-    environment = _environment.capture()
+    preload()
     prefix = prefix.replace("\0", "?").encode(errors="replace").decode()  # of threads that the system names
     _native.open_interpreters(
-        pool, max_workers, prefix, environment, initializer, initargs, daemon, threading.stack_size()
+        pool, max_workers, prefix, _environment_of_pool, initializer, initargs, daemon, threading.stack_size()
     )
 
 

@@ -10,7 +10,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from ._homes import MISSING, Label
-from ._wire import encode_plain
+from ._native import encode_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ import marshal
 import os
 from typing import Any
 
-from . import _revive, _wire
+from . import _native, _revive, _wire
 
 __all__ = ["RemoteTraceback"]
 
@@ -75,7 +75,7 @@ def dumps_error(error: BaseException) -> bytes:
         data = _pickled(error, text)
     except BaseException:
         data = b""
-    return _wire.seal(b"E", marshal.dumps((data, names, text, report)))
+    return _native.seal(b"E", marshal.dumps((data, names, text, report)))
 
 
 def _dumps(value: Any) -> bytes:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from . import _homes, _reach, _rebuild
 from ._homes import MISSING
+from ._native import encode_plain, seal
 from ._reach import Builtin, Function, Module, is_a
 from ._rebuild import FUNCTION, MADE, MODULE, NOTHING, PLAIN, REFERENCE
-from ._wire import code_bytes, encode_plain, seal
+from ._wire import code_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable

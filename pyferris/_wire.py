@@ -8,51 +8,16 @@ Used in workers as well: imports nothing but built-in modules until something as
 from __future__ import annotations
 
 import marshal
-from binascii import crc32
 
-from . import _homes, _native, _rebuild
+from . import _homes, _rebuild
+from ._native import encode_plain, is_sealed, seal
 
 TYPE_CHECKING = False  # as in typing, which workers shall not have to import
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import CodeType
     from typing import Any
 
 __all__: list[str] = []
-
-_SCALARS = frozenset({int, float, complex, str, bytes, bool, type(None), type(...)})
-
-
-def _plain(value: Any, depth: int = 0) -> bool:
-    kind = type(value)
-    if kind in _SCALARS:
-        return True
-    if depth > 100:
-        return False
-    depth += 1
-    if kind is dict:
-        return all(_plain(key, depth) and _plain(item, depth) for key, item in value.items())
-    return kind in (list, tuple, set, frozenset) and all(_plain(item, depth) for item in value)
-
-
-def _encode_plain(value: Any) -> bytes | None:
-    return marshal.dumps(value) if _plain(value) else None
-
-
-encode_plain: Callable[[object], bytes | None] = getattr(_native, "encode_plain", _encode_plain)
-
-CHECKED = 1 << 20  # bytes of a message whose sum is taken; of a longer one, those at its beginning
-
-
-def seal(tag: bytes, *parts: Any) -> bytes:
-    """A message: its tag, a check sum, its parts. Decoders of garbage can crash; it does not get that far."""
-    left, total = CHECKED, crc32(tag)
-    for part in parts:
-        if left > 0:
-            total = crc32(part if len(part) <= left else memoryview(part)[:left], total)
-            left -= len(part)
-    size = sum(map(len, parts))
-    return b"".join((tag, (total ^ size & 0xFFFFFFFF).to_bytes(4, "little"), *parts))
 
 
 def unseal(data: bytes, tags: bytes) -> tuple[int, memoryview]:
@@ -60,11 +25,9 @@ def unseal(data: bytes, tags: bytes) -> tuple[int, memoryview]:
     view = memoryview(data)
     if len(view) < 5 or data[0] not in tags:
         raise ValueError(f"not a message of this kind: it begins with {bytes(view[:5])!r}")
-    content = view[5:]
-    total = crc32(content[:CHECKED], crc32(view[:1])) ^ len(content) & 0xFFFFFFFF
-    if total != int.from_bytes(view[1:5], "little"):
+    if not is_sealed(view):  # decoders of garbage can crash
         raise ValueError("a damaged message")
-    return data[0], content
+    return data[0], view[5:]
 
 
 def loads_element(data: bytes) -> Any:

@@ -11,6 +11,9 @@ namespace pyferris::python {
 
 namespace {
 
+// Of a pool's workers, so many begin before there is a call: a small pool is whole by then, a large one grows by need.
+constexpr std::size_t kEarlyWorkers = 2;
+
 WireCodec main_codec() { return WireCodec{module_state().wire_dumps, module_state().wire_loads}; }
 
 // Fills `call` with what is to be called. False with an error set.
@@ -86,14 +89,26 @@ PyRef pack_bytes(const char* name, PyObject* value, std::string* bytes) {
     return PyRef::share(Py_None);
 }
 
-// `open_interpreters(pool, max_workers, prefix, environment, initializer, initargs, daemon, stack_size)`
+// The environment that `prepare` returns, and the initializer. False with an error set.
+bool complete(IsolatedPool& isolated, PyObject* prepare, PyObject* initializer, PyObject* initargs) {
+    const PyRef environment = PyRef::steal(PyObject_CallNoArgs(prepare));
+    if (!environment || !pack_bytes("environment", environment.get(), &isolated.environment)) return false;
+    if (initializer == Py_None) return true;
+    isolated.initializer = ship(initializer);
+    if (isolated.initializer == nullptr) return false;
+    const WireSubject subject{"initargs of %s", isolated.initializer->name.c_str()};
+    return encode(initargs, main_codec(), subject, &isolated.initargs);
+}
+
+// `open_interpreters(pool, max_workers, prefix, prepare, initializer, initargs, daemon, stack_size)`. `prepare()`
+// returns the environment, when the first interpreters are on their way.
 PyObject* open_interpreters(PyObject* /*module*/, PyObject* args) {
-    PyObject *object = nullptr, *environment = nullptr, *initializer = nullptr, *initargs = nullptr;
+    PyObject *object = nullptr, *prepare = nullptr, *initializer = nullptr, *initargs = nullptr;
     Py_ssize_t workers = 0;
     Py_ssize_t stack_size = 0;
     const char* prefix = nullptr;
     int daemon = 0;
-    if (PyArg_ParseTuple(args, "OnsOOO!pn", &object, &workers, &prefix, &environment, &initializer, &PyTuple_Type,
+    if (PyArg_ParseTuple(args, "OnsOOO!pn", &object, &workers, &prefix, &prepare, &initializer, &PyTuple_Type,
                          &initargs, &daemon, &stack_size) == 0) {
         return nullptr;
     }
@@ -104,26 +119,24 @@ PyObject* open_interpreters(PyObject* /*module*/, PyObject* args) {
     shared->daemon = daemon != 0;
     shared->interpreter = PyInterpreterState_Get();
     shared->isolated = std::make_shared<IsolatedPool>();
-    IsolatedPool& isolated = *shared->isolated;
-    if (!pack_bytes("environment", environment, &isolated.environment)) return nullptr;
-    if (initializer != Py_None) {
-        isolated.initializer = ship(initializer);
-        if (isolated.initializer == nullptr) return nullptr;
-        const WireSubject subject{"initargs of %s", isolated.initializer->name.c_str()};
-        if (!encode(initargs, main_codec(), subject, &isolated.initargs)) return nullptr;
-    }
     shared->threads = ThreadPool::make(
         static_cast<std::size_t>(workers),
         [weak = std::weak_ptr<PoolShared>(shared)](std::size_t) -> std::unique_ptr<WorkerDriver> {
             return std::make_unique<InterpreterWorker>(weak.lock());
         },
         static_cast<std::size_t>(stack_size));
-    if (notifier::is_stopped()) {  // the process ends: nobody would run, or wait for, what is submitted
+    const bool ends = notifier::is_stopped();              // nobody would run, or wait for, what is submitted
+    const bool at_once = !ends && initializer == Py_None;  // which may be refused
+    if (at_once) shared->threads->start_workers(kEarlyWorkers);
+    const bool completed = complete(*shared->isolated, prepare, initializer, initargs);
+    shared->isolated->opening.store(completed ? IsolatedPool::Opening::done : IsolatedPool::Opening::failed);
+    if (completed && !ends && !at_once) shared->threads->start_workers(kEarlyWorkers);
+    if (ends) {
         shared->closed_by = "the interpreter is shutting down";
         shared->closed.store(true);
-        shared->threads->close();
     }
-    if (!adopt(object, shared)) return nullptr;
+    if (ends || !completed) shared->threads->close();
+    if (!completed || !adopt(object, shared)) return nullptr;
     Py_RETURN_NONE;
 }
 
@@ -188,15 +201,11 @@ PyObject* submit_batch(PyObject* /*module*/, PyObject* args) {
     return submit_call(reinterpret_cast<PoolObject*>(object), std::move(call), Py_NewRef(output));
 }
 
-PyObject* encode_plain(PyObject* /*module*/, PyObject* object) {
-    if (!is_plain(object)) Py_RETURN_NONE;
-    return marshal_plain(object);
-}
-
-PyObject* set_bootstrap(PyObject* /*module*/, PyObject* code) {
-    const char* text = PyUnicode_AsUTF8(code);
-    if (text == nullptr) return nullptr;
-    set_interpreter_bootstrap(text);
+PyObject* set_bootstrap(PyObject* /*module*/, PyObject* args) {
+    const char *code = nullptr, *state = nullptr;
+    Py_ssize_t size = 0;
+    if (PyArg_ParseTuple(args, "sy#", &code, &state, &size) == 0) return nullptr;
+    set_interpreter_bootstrap(code, std::string(state, static_cast<std::size_t>(size)));
     Py_RETURN_NONE;
 }
 
@@ -291,12 +300,11 @@ PyObject* in_main(PyObject* /*module*/, PyObject* /*unused*/) {
 
 PyMethodDef functions[] = {
     {"in_main_interpreter", in_main, METH_NOARGS, nullptr},
-    {"encode_plain", encode_plain, METH_O, nullptr},
     {"prepare_shipment", prepare_shipment, METH_O, nullptr},
     {"submit_batch", submit_batch, METH_VARARGS, nullptr},
     {"current_output", current_output, METH_NOARGS, nullptr},
     {"open_interpreters", open_interpreters, METH_VARARGS, nullptr},
-    {"set_interpreter_bootstrap", set_bootstrap, METH_O, nullptr},
+    {"set_interpreter_bootstrap", set_bootstrap, METH_VARARGS, nullptr},
     {"same_values", same_values, METH_VARARGS, nullptr},
     {"copy_containers", copy_containers, METH_O, nullptr},
     {"interpreter_counts", counts, METH_NOARGS, nullptr},

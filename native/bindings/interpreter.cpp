@@ -18,7 +18,8 @@ struct Lot {
     std::mutex mutex;  // guards all below; never held while attaching
     std::vector<std::unique_ptr<Interpreter>> parked;
     std::vector<std::unique_ptr<Interpreter>> retired;
-    std::string bootstrap;  // Python code that makes `worker`, the module pyferris._worker
+    std::string bootstrap;  // Python code that makes `worker`, the module pyferris._worker, of `state`
+    std::string state;
 };
 
 Lot& lot() {
@@ -40,12 +41,13 @@ std::string take_error_text() {
 
 }  // namespace
 
-void set_interpreter_bootstrap(std::string code) {
+void set_interpreter_bootstrap(std::string code, std::string state) {
     static std::once_flag guarded;
     std::call_once(guarded, [] { ForkGuard::add([] { lot().mutex.lock(); }, [] { lot().mutex.unlock(); }); });
     Lot& all = lot();
     const std::lock_guard lock(all.mutex);
     all.bootstrap = std::move(code);
+    all.state = std::move(state);
 }
 
 PyThreadState* Interpreter::enter(PyInterpreterState* interpreter) {
@@ -75,13 +77,20 @@ bool Interpreter::is_alone(PyThreadState* mine) const {
 
 bool Interpreter::prepare(std::string* error) {
     std::string code;
+    std::string state;
     {
         Lot& all = lot();
         const std::lock_guard lock(all.mutex);
         code = all.bootstrap;
+        state = all.state;
     }
     const PyRef globals = PyRef::steal(PyDict_New());
-    if (!globals || PyDict_SetItemString(globals.get(), "__builtins__", PyEval_GetBuiltins()) != 0) return false;
+    const PyRef bytes = PyRef::steal(PyBytes_FromStringAndSize(state.data(), static_cast<Py_ssize_t>(state.size())));
+    if (!globals || !bytes || PyDict_SetItemString(globals.get(), "__builtins__", PyEval_GetBuiltins()) != 0 ||
+        PyDict_SetItemString(globals.get(), "state", bytes.get()) != 0) {
+        *error = take_error_text();
+        return false;
+    }
     // In a frame of Python's: pybind11's modules need one when they are imported.
     const PyRef ran = PyRef::steal(PyRun_String(code.c_str(), Py_file_input, globals.get(), globals.get()));
     PyObject* worker = ran ? PyDict_GetItemString(globals.get(), "worker") : nullptr;
@@ -96,7 +105,7 @@ bool Interpreter::prepare(std::string* error) {
     return false;
 }
 
-std::unique_ptr<Interpreter> Interpreter::make(std::string* error) {
+std::unique_ptr<Interpreter> Interpreter::make([[maybe_unused]] const std::function<bool()>& wait, std::string* error) {
 #if PY_VERSION_HEX >= 0x030C0000
     PyInterpreterConfig config = {};
     config.use_main_obmalloc = 0;
@@ -114,7 +123,7 @@ std::unique_ptr<Interpreter> Interpreter::make(std::string* error) {
     }
     std::unique_ptr<Interpreter> made(new Interpreter());
     made->state_ = PyThreadState_GetInterpreter(state);
-    const bool prepared = made->prepare(error);
+    const bool prepared = wait() && made->prepare(error);
     if (!prepared) {
         Py_EndInterpreter(state);
         return nullptr;
@@ -128,17 +137,12 @@ std::unique_ptr<Interpreter> Interpreter::make(std::string* error) {
 #endif
 }
 
-std::unique_ptr<Interpreter> Interpreter::lease(std::string* error) {
-    {
-        Lot& all = lot();
-        const std::lock_guard lock(all.mutex);
-        if (!all.parked.empty()) {
-            std::unique_ptr<Interpreter> found = std::move(all.parked.back());
-            all.parked.pop_back();
-            return found;
-        }
-    }
-    return make(error);
+std::unique_ptr<Interpreter> Interpreter::lease(const std::function<bool()>& wait, std::string* error) {
+    std::unique_ptr<Interpreter> found = take(lot().parked);
+    if (found == nullptr) return make(wait, error);
+    if (wait()) return found;
+    park(std::move(found));
+    return nullptr;
 }
 
 void Interpreter::park(std::unique_ptr<Interpreter> interpreter) {

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -43,8 +44,9 @@ class Interpreter {
 
     // What the process has. Any thread, detached.
 
-    /// A parked interpreter, or a new one. Null with the reason in `*error`.
-    static std::unique_ptr<Interpreter> lease(std::string* error);
+    /// A parked interpreter, or a new one, once `wait` has returned, which a new one's own beginning does not wait for.
+    /// Null with the reason in `*error`, or without one where `wait` returned false.
+    static std::unique_ptr<Interpreter> lease(const std::function<bool()>& wait, std::string* error);
     static void park(std::unique_ptr<Interpreter> interpreter);
     static void retire(std::unique_ptr<Interpreter> interpreter);
     /// Ends one that no thread has a state in any more. Keeps the caller's thread state.
@@ -64,7 +66,7 @@ class Interpreter {
 
   private:
     Interpreter() = default;
-    static std::unique_ptr<Interpreter> make(std::string* error);
+    static std::unique_ptr<Interpreter> make(const std::function<bool()>& wait, std::string* error);
     bool prepare(std::string* error);
     static std::unique_ptr<Interpreter> take(std::vector<std::unique_ptr<Interpreter>>& from);
     bool is_deserted(bool join) const;
@@ -75,7 +77,8 @@ class Interpreter {
     WireCodec codec_;
 };
 
-/// What a new interpreter runs first: Python code that binds `worker` to its module pyferris._worker. Any thread.
-void set_interpreter_bootstrap(std::string code);
+/// What a new interpreter runs first: Python code that binds `worker` to its module pyferris._worker, and what it finds
+/// as `state`, bytes. Any thread.
+void set_interpreter_bootstrap(std::string code, std::string state);
 
 }  // namespace pyferris::python

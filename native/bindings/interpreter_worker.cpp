@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <thread>
 
 #include "context_scope.hpp"
 #include "notifier.hpp"
@@ -13,7 +14,8 @@ namespace pyferris::python {
 
 namespace {
 
-constexpr std::size_t kMostFunctions = 256;  // shipped ones that a worker keeps
+constexpr std::size_t kMostFunctions = 256;             // shipped ones that a worker keeps
+constexpr std::chrono::microseconds kOpeningPoll{200};  // what is left of it when an interpreter is there
 
 thread_local WorkerSlot* this_slot = nullptr;
 
@@ -125,9 +127,19 @@ InterpreterWorker::InterpreterWorker(std::shared_ptr<PoolShared> shared)
 
 InterpreterWorker::~InterpreterWorker() = default;
 
+// False where the pool cannot be opened after all, or the process ends. Attached to no interpreter but a new one.
+bool InterpreterWorker::wait_until_opened() const {
+    const IsolatedPool& pool = *shared_->isolated;
+    while (pool.opening.load(std::memory_order_acquire) == IsolatedPool::Opening::prepared) {
+        if (isolation_ends()) return false;
+        std::this_thread::sleep_for(kOpeningPoll);
+    }
+    return pool.opening.load(std::memory_order_acquire) == IsolatedPool::Opening::done;
+}
+
 // Not attached; `attached` is held.
 bool InterpreterWorker::lease(std::string* error) {
-    slot_->interpreter = Interpreter::lease(error);
+    slot_->interpreter = Interpreter::lease([this] { return wait_until_opened(); }, error);
     if (slot_->interpreter == nullptr) return false;
     slot_->state = new_thread_state(slot_->interpreter->state());
     const std::lock_guard lock(slot_->mutex);
@@ -181,7 +193,7 @@ bool InterpreterWorker::start() {
     if (!lease(&error)) {
         slot_->attached.unlock();
         set_gone(true);
-        break_pool_with(error);
+        if (!error.empty()) break_pool_with(error);
         this_slot = nullptr;
         return false;
     }

@@ -18,8 +18,12 @@
 
 namespace pyferris::python {
 
-/// What the workers of one pool share. Everything but `slots` is set before the first of them.
+/// What the workers of one pool share.
 struct IsolatedPool {
+    enum class Opening : std::uint8_t { prepared, done, failed };
+    std::atomic<Opening> opening{Opening::prepared};  // a worker makes its interpreter meanwhile, and waits for `done`
+
+    // Set by then.
     std::string environment;                      // for `_worker.enter`
     std::shared_ptr<const Shipment> initializer;  // or null
     Message initargs;
@@ -48,6 +52,7 @@ class InterpreterWorker final : public WorkerDriver {
 
   private:
     void set_gone(bool gone);
+    bool wait_until_opened() const;
     bool lease(std::string* error);
     bool enter();
     PyObject* shipped(const Shipment& code);

@@ -101,5 +101,6 @@ bool register_interpreter(PyObject* module);
 bool register_process(PyObject* module);
 bool register_condition(PyObject* module);
 bool register_shared(PyObject* module);
+bool register_wire(PyObject* module);
 
 }  // namespace pyferris::python

@@ -139,6 +139,23 @@ TEST(ThreadPool, WorkersStartOnDemandAndAreUsedAgain) {
     end(*pool);
 }
 
+TEST(ThreadPool, WorkersCanBeThereBeforeTheFirstTask) {
+    const auto pool = make_pool(3);
+    pool->start_workers(2);
+    EXPECT_EQ(pool->live_workers(), 2U);
+    pool->start_workers(2);
+    EXPECT_EQ(pool->live_workers(), 2U);
+    pool->start_workers(9);
+    EXPECT_EQ(pool->live_workers(), 3U);
+    std::atomic<int> ran{0};
+    FunctionTask task([&] { ++ran; });
+    EXPECT_EQ(pool->submit(task), ThreadPool::SubmitResult::queued);
+    end(*pool);
+    EXPECT_EQ(ran, 1);
+    pool->start_workers(1);
+    EXPECT_EQ(pool->live_workers(), 0U);
+}
+
 // Attaches only for the first `most` times, all workers together.
 class OnceDriver final : public WorkerDriver {
   public:

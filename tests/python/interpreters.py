@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pyferris import _environment
+from pyferris import _environment, _interpreters
 
 needs_interpreters = pytest.mark.skipif(sys.version_info < (3, 12), reason="needs interpreters with a GIL of their own")
 
@@ -61,8 +61,8 @@ class Interpreter:
 PREFACE = f"""
         sys.path.insert(0, {os.path.dirname(__file__)!r})
         from interpreters import Interpreter
-        from pyferris import _environment
-        _environment.preload()
+        from pyferris import _environment, _interpreters
+        _interpreters.preload()
         null = os.open(os.devnull, os.O_WRONLY)
         interpreter = Interpreter(null)
         interpreter.run("_worker.enter(environment, send)", environment=_environment.capture())
@@ -82,7 +82,7 @@ class Worker:
 
     def __init__(self, home: tuple[int, int]) -> None:
         self._read = home[0]
-        _environment.preload()
+        _interpreters.preload()
         self.interpreter = Interpreter(home[1])
 
     def enter(self, code: str = "", request: str = "None") -> None:

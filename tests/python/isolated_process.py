@@ -49,6 +49,6 @@ queue = SafeQueue()
 """
 
 
-def run(program: str, *, code: int = 0, error: str | None = "") -> str:
+def run(program: str, *, code: int = 0, error: str | None = "", first: str = "") -> str:
     """The output of the program, which ends by itself, as of ``own_process.run``."""
-    return own_process.run("\n" + START + program, code=code, error=error)
+    return own_process.run("\n" + START + program, code=code, error=error, first=first)

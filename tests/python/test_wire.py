@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from elsewhere import Elsewhere
 
-from pyferris import _wire
+from pyferris import _native, _wire
 
 FACTOR = 3
 NOTHING = object()
@@ -143,6 +143,27 @@ def test_what_cannot_travel_is_named() -> None:
 
 
 # --- garbage
+
+
+def test_a_sealed_message_is_told_from_a_changed_one() -> None:
+    content = bytes(range(256)) * 5
+    message = _native.seal(b"M", content[:7], bytearray(content[7:100]), memoryview(content)[100:])
+    assert message[5:] == content
+    assert message == _native.seal(b"M", content)
+    assert _native.is_sealed(message)
+    for at in [0, 1, 4, 5, 12, 13, len(message) - 9, len(message) - 1]:
+        changed = bytearray(message)
+        changed[at] ^= 0x10
+        assert not _native.is_sealed(changed)
+    for other in (message[:-1], message + b"\0", b"", message[:4]):
+        assert not _native.is_sealed(other)
+    assert _native.is_sealed(_native.seal(b"M"))
+    with pytest.raises(TypeError):
+        _native.seal(b"MM", content)
+    with pytest.raises(TypeError):
+        _native.seal(b"M", "text")  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        _native.seal()  # type: ignore[call-arg]
 
 
 def test_garbage_raises() -> None:

@@ -80,6 +80,18 @@ void ThreadPool::end_waiting(std::atomic<bool>& done, Worker* worker) {
 }
 
 // live_ and starting_ count the worker already; they are taken back where it cannot be started.
+void ThreadPool::start_workers(std::size_t count) {
+    for (;;) {
+        {
+            const std::lock_guard lock(mutex_);
+            if (closed_ || live_ >= std::min(count, max_workers_)) return;
+            ++starting_;
+            ++live_;
+        }
+        if (!start_worker()) return;
+    }
+}
+
 bool ThreadPool::start_worker() {
     auto worker = std::make_unique<Worker>();
     worker->pool = shared_from_this();
