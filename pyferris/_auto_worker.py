@@ -9,6 +9,7 @@ from ._library import describe
 from ._native import CallCancelled, encode_plain, seal
 from ._plain import has_sets, keeps, keeps_all
 from ._wire import load_function
+from ._worker_output import Overhearing
 
 TYPE_CHECKING = False  # typing is not imported in a worker
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ _verdict: str | None = "it has not been tried"
 _ATOMS = frozenset({int, float, complex, str, bytes, bool, type(None)})
 _MUTABLE = frozenset({list, dict, set})
 _TRIES = 5
+_ADDRESS = b" at 0x"  # as in the repr of a function, and of most objects
 
 
 class Unlike(Exception):
@@ -45,7 +47,10 @@ def verify(blob: bytes, library: dict[str, int], item: Any, expected: bytes, mos
         for name, number in describe(library).items():
             if library.get(name) != number:
                 raise Unlike(f"module {name!r} has been changed in this program, or is another one for a worker")
-        _repeat(function, item, expected, most_ns)
+        with Overhearing() as overhearing:
+            _repeat(function, item, expected, most_ns)
+        if overhearing.heard:
+            raise Unlike("the function prints or warns")
     except Unlike as error:
         _verdict = str(error)
     except Exception as error:
@@ -81,11 +86,23 @@ def call_checked(
 ) -> tuple[bytes, dict[int, None] | None, int]:
     """As ``call_each``; but a failure is None: that item is to be called by the caller.
 
-    So is one that fails, or whose call changes it, or gives back a part of it, or something that no copy equals. In
-    another process, ``apart``, that is any set as well.
+    So is one that fails, or whose call changes it, or gives back a part of it, or something that no copy equals, or
+    what may be an address. In another process, ``apart``, that is any set as well. So are all of a run in which
+    something is said: a warning, an error in a destructor.
     """
     if _verdict is not None:
         raise Unlike(_verdict)
+    with Overhearing() as overhearing:
+        answer = _call_each(function, items, fail_fast, apart)
+    if not overhearing.heard:
+        return answer
+    nothing = [None] * len(items)
+    return seal(b"M", fingerprint(nothing)), dict.fromkeys(range(len(items))), answer[2]
+
+
+def _call_each(
+    function: Callable[[Any], Any], items: list[Any], fail_fast: bool, apart: bool
+) -> tuple[bytes, dict[int, None] | None, int]:
     results: list[Any] = []
     failures: dict[int, None] = {}
     began = time.perf_counter_ns()
@@ -112,9 +129,10 @@ def call_checked(
         failures[place] = None
         results.append(None)
     data = encode_plain(results)
-    if data is None or not keeps_all(results) or (apart and has_sets(results)):
+    if data is None or not keeps_all(results) or (apart and has_sets(results)) or _ADDRESS in data:
         for place, result in enumerate(results):
-            if encode_plain(result) is None or not keeps(result) or (apart and has_sets(result)):
+            encoded = encode_plain(result)
+            if encoded is None or not keeps(result) or (apart and has_sets(result)) or _ADDRESS in encoded:
                 failures[place] = results[place] = None
         data = encode_plain(results)
     assert data is not None

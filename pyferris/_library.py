@@ -33,7 +33,8 @@ _BELOW = {
     "string": ("collections", "re"),
     "textwrap": ("re",),
 }
-_ONLY = {"typing": ("cast",)}  # the rest grows with what is imported
+_ONLY = {"typing": ("cast",), "codecs": ()}  # the rest grows with what is imported; of the latter, the handlers
+_HANDLERS = ("backslashreplace", "ignore", "namereplace", "replace", "strict", "surrogateescape", "xmlcharrefreplace")
 _CACHES = frozenset({"_cache", "_cache2", "_abc_impl", "_abc_registry", "_abc_cache"})
 _OF_CLASSES = frozenset(
     [
@@ -57,8 +58,11 @@ _DEEPEST = 8
 
 
 def describe(names: Iterable[str]) -> dict[str, int]:
-    """A number for each of these modules, and those that they use: equal where they are alike. Imports them."""
-    wanted: list[str] = list(names)
+    """A number for each of these modules, and those that they use: equal where they are alike. Imports them.
+
+    Any function may use codecs.
+    """
+    wanted: list[str] = ["codecs", *names]
     found: dict[str, int] = {}
     for name in wanted:
         if name in found:
@@ -95,6 +99,9 @@ class _Description:
             if name in _ONLY.get(module.__name__, (name,)) and not _is_passing(module.__name__, name, value):
                 self._add(name)
                 self._value(_of_builtins(value) if name == "dispatch_table" else value, 0)
+        if module.__name__ == "codecs":
+            for name in _HANDLERS:
+                self._value(module.lookup_error(name), 0)
 
     def _add(self, *parts: object) -> None:
         self.number = crc32(repr(parts).encode("utf-8", "surrogatepass"), self.number)

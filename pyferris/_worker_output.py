@@ -11,15 +11,40 @@ from ._messages import LOG, STDERR, STDERR_BYTES, STDOUT, STDOUT_BYTES, WARNING
 TYPE_CHECKING = False  # typing is not imported in a worker
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any
+    from typing import Any, Self
 
     Send = Callable[[int, bytes], object]
     Facts = tuple[str | None, str, bool, bool]
 
-__all__ = ["TextOutput", "send_warning", "set_up_logging"]
+__all__ = ["Overhearing", "TextOutput", "send_warning", "set_up_logging"]
 
 _ENOUGH = 8192  # characters that are sent although no line has ended
 _PLAIN = (str, int, float, bool, type(None))
+
+
+class Overhearing:
+    """In its ``with`` block nothing that is said goes home; ``heard``: something was said. One at a time."""
+
+    heard = False
+
+    def __enter__(self) -> Self:
+        global _overhearing
+        _overhearing = self
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        global _overhearing
+        _overhearing = None
+
+
+_overhearing: Overhearing | None = None
+
+
+def _is_overheard() -> bool:
+    if _overhearing is None:
+        return False
+    _overhearing.heard = True
+    return True
 
 
 class TextOutput(io.TextIOBase):
@@ -57,6 +82,8 @@ class TextOutput(io.TextIOBase):
             raise ValueError("I/O operation on closed file.")
         if self._encoding is not None and not text.isascii():
             text.encode(self._encoding, self._errors)
+        if _is_overheard():
+            return len(text)
         with self._lock:
             self._parts.append(str(text))
             self._size += len(text)
@@ -73,6 +100,8 @@ class TextOutput(io.TextIOBase):
                 self._send(self._kind, text.encode("utf-8", "surrogatepass"))
 
     def send_bytes(self, data: bytes) -> None:
+        if _is_overheard():
+            return
         with self._lock:
             self.flush()
             self._send(self._bytes_kind, data)
@@ -113,6 +142,8 @@ class _BinaryOutput(io.RawIOBase):
 
 def send_warning(send: Send, message: Any) -> None:
     """Send a ``warnings.WarningMessage``, with the built-in bases of its category for one that is unknown at home."""
+    if _is_overheard():
+        return
     category = message.category
     bases = [base.__name__ for base in category.__mro__ if base.__module__ == "builtins"]
     line = None if message.line is None else str(message.line)
@@ -133,6 +164,8 @@ def set_up_logging(logging: Any, levels: dict[str, int] | None, disable: int, se
 
     class Handler(logging.Handler):  # type: ignore[misc]
         def emit(self, record: Any) -> None:
+            if _is_overheard():
+                return
             try:
                 send(LOG, _encoded(record, logging))
             except Exception:

@@ -37,7 +37,7 @@ NAMES = """rebound_global global_rebound_to_something_else patched_helper patche
 list_is_sorted_in_place_and_returned nested_dict_is_changed only_some_items_are_changed item_itself_is_returned
 part_of_the_item_is_returned recursion_without_end items_of_a_generator one_list_many_times
 code_is_replaced operators_of_dict_views operator_module_of_dict_views
-monitored_by_a_tool"""
+monitored_by_a_tool address_in_few_results few_items_warn errors_in_a_generators_end"""
 PURE_ENOUGH = frozenset(f"case_{name}" for name in NAMES.split())
 # Pure, but of sets, which another process walks through in another order.
 IN_ANOTHER_ORDER = frozenset({"case_sets", "case_nested_results"})

@@ -17,7 +17,8 @@ import operator
 import re
 import sys
 import textwrap
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
@@ -233,3 +234,50 @@ def case_monitored_by_a_tool() -> Made:
         monitoring.free_tool_id(tool)
 
     return lambda n: work(n) + 1, range(60), lambda *_: len(calls), stop
+
+
+def case_codec_handler_of_another() -> Made:
+    name = "namereplace"
+    before = codecs.lookup_error(name)
+    codecs.register_error(name, lambda error: ("?", error.end))  # type: ignore[attr-defined]
+    function = late(lambda n: f"\xe9{n}".encode("ascii", name))
+    return function, range(60), None, lambda: codecs.register_error(name, before)
+
+
+def case_address_in_few_results() -> Made:
+    return late(lambda n: f"{work} {n}" if n == 41 else ""), range(60)
+
+
+def case_addresses_in_many_results() -> Made:
+    return late(lambda n: [n, repr(work)]), range(60)
+
+
+def warned(function: Callable[[int], Any]) -> Made:
+    """As often as a loop does."""
+    re.purge()
+    caught = warnings.catch_warnings(record=True)
+    log: Any = caught.__enter__()
+    warnings.simplefilter("always")
+    seen = lambda *_: sorted(str(each.message) for each in log)  # noqa: E731
+    return function, range(60), seen, lambda: caught.__exit__(None, None, None)
+
+
+def case_warns() -> Made:
+    return warned(lambda n: work(n) + len(re.sub(f"[[{n}]", "", "1[2]")))
+
+
+def case_few_items_warn() -> Made:
+    return warned(late(lambda n: re.sub(f"[[{n}]", "", "1[2]") if n == 41 else ""))
+
+
+def case_errors_in_a_generators_end() -> Made:
+    def numbers() -> Iterator[int]:
+        try:
+            yield 1
+        finally:
+            raise ValueError("at its end")
+
+    said: list[str] = []
+    hook, sys.unraisablehook = sys.unraisablehook, lambda error: said.append(str(error.exc_value))
+    function = late(lambda n: next(numbers()) if n == 41 else 0)
+    return function, range(60), lambda *_: said, lambda: setattr(sys, "unraisablehook", hook)
