@@ -84,7 +84,7 @@ class Driver:
         self.lanes = 0 if is_coroutine_function(function) else 1
         """Workers at first; 0 for all."""
         self._function = function
-        self._items = items
+        self.items = items
         self._pool = pool  # made when it is first asked for
         self._max_workers = max_workers
         self._fail_fast = fail_fast
@@ -172,7 +172,7 @@ class Driver:
         if self._impure() is not None:
             return None
         self.mode, self.reason = "inline", "the work was over before more workers were worth it"
-        return Beginning(self, self._function, self._items, return_exceptions)
+        return Beginning(self, self._function, self.items, return_exceptions)
 
     def _impure(self) -> str | None:
         if self._purity == "":
@@ -254,7 +254,7 @@ class Driver:
         finished = self._mapped._finished
         if not finished:
             return 0.0
-        return (len(self._items) - finished) * (time.perf_counter() - self._began) / finished
+        return (len(self.items) - finished) * (time.perf_counter() - self._began) / finished
 
     def worth(self) -> float:
         if not HAS_INTERPRETERS:
@@ -268,7 +268,7 @@ class Driver:
         """Isolated ones that the map would have."""
         if not self._most:
             cores = usable_cores()
-            self._most = max(1, min(self._max_workers or cores, cores, len(self._items)))
+            self._most = max(1, min(self._max_workers or cores, cores, len(self.items)))
         return self._most
 
     def impossible(self, cost: float) -> str | None:
@@ -288,8 +288,8 @@ class Driver:
         """Have isolated workers go on. False, with the reason, if they do not do the same as the caller, as fast."""
         mapped = self._mapped
         try:
-            rest = Rest(len(self._items) - mapped._finished, self._left(), self.most_workers())
-            self.boot(choose_probe(mapped._samples(), mapped._result, self._items, rest, self.limits.slower))
+            rest = Rest(len(self.items) - mapped._finished, self._left(), self.most_workers())
+            self.boot(choose_probe(mapped._samples(), mapped._result, self.items, rest, self.limits.slower))
         except Unusable as reason:
             self.reason = str(reason)
             return False

@@ -130,8 +130,8 @@ class Beginning:
         """Run so many items more."""
         results = self.results
         self.stretches += 1
-        end = min(len(results) + count, len(self._items))
-        while len(results) < end:
+        end = len(results) + count
+        while len(results) < min(end, len(self._items)):  # another thread may change a list
             try:
                 _native.extend_by(results, self._function, self._items, end)
             except StopIteration as error:

@@ -48,7 +48,8 @@ class ParallelMap:
             self.reason = f"isolation is {isolation or 'none'!r}: {what}"
         self.driver: Driver | None = None
         self.chunks = 0  # that the caller ran by itself
-        self.rest: MapResult[Any] | None = None  # what it left to others
+        self.left: Sequence[Any] = ()  # what it left to others
+        self.rest: MapResult[Any] | None = None  # the map of these
         self.began = time.perf_counter()
         self.max_workers = max_workers
         self.made: SafeThreadPool | None = None
@@ -91,10 +92,13 @@ class ParallelMap:
         items: Sequence[Any],
         return_exceptions: bool,
     ) -> list[R] | None:
-        """The results, where the caller of a pure function can begin to run it by itself."""
+        """The results, where the caller of a pure function can begin to run it by itself: as a loop, over the items as
+        they are. What it leaves to others is a copy.
+        """
         driver = self.driver = Driver(func, items, self.pool, self.max_workers, not return_exceptions)
         beginning = driver.begin(return_exceptions) if driver.lanes else None
         if beginning is None:
+            self.left = driver.items = items[:]
             return None
         results: list[R] = beginning.results
         done = beginning.run()
@@ -102,7 +106,8 @@ class ParallelMap:
         if done:
             return results
         first = len(results)
-        rest = self.rest = self.start(func, items[first:], return_exceptions)
+        self.left = items[first:]
+        rest = self.rest = self.start(func, self.left, return_exceptions)
         driver.go_on(rest, first, beginning.scales)
         try:
             results += rest._results()

@@ -159,10 +159,9 @@ def safe_parallel_map(
         mapped: MapResult[Any] | None = None
         if work.auto and chunksize is None and timeout is None and not progress:
             check_arguments(work.name, func, (data,))
-            items = data if type(data) in (range, tuple) else list(data)
-            data = items
-            results = work.begin(func, cast("Sequence[Any]", items), return_exceptions)
-            mapped = work.rest
+            items = cast("Sequence[Any]", data) if type(data) in (range, tuple, list) else list(data)
+            results = work.begin(func, items, return_exceptions)
+            data, mapped = work.left, work.rest
         if results is None:
             mapped = work.start(func, data, return_exceptions, chunksize=chunksize, timeout=timeout, progress=progress)
             if work.driver is not None:

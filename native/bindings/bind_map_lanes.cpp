@@ -66,7 +66,8 @@ PyObject* item_of(PyObject* items, Py_ssize_t index) {
     return PySequence_GetItem(items, index);
 }
 
-// `extend_by(results, function, items, end)`: appends `function(items[i])` for each i from len(results) to `end`.
+// `extend_by(results, function, items, end)`: appends `function(items[i])` for each i from len(results) to `end`, or to
+// the end of the items, which another thread may change.
 PyObject* extend_by(PyObject* /*module*/, PyObject* args) {
     PyObject* results = nullptr;
     PyObject* function = nullptr;
@@ -76,6 +77,10 @@ PyObject* extend_by(PyObject* /*module*/, PyObject* args) {
     const vectorcallfunc call = PyVectorcall_Function(function);
     for (Py_ssize_t i = PyList_GET_SIZE(results); i < end; ++i) {
         const PyRef item = PyRef::steal(item_of(items, i));
+        if (!item && PyErr_ExceptionMatches(PyExc_IndexError) != 0) {
+            PyErr_Clear();
+            break;
+        }
         if (!item) return nullptr;
         PyObject* given[2] = {nullptr, item.get()};  // room for a self, as the flag promises
         const PyRef result =

@@ -17,7 +17,7 @@ import auto_corpus
 import pytest
 from own_process import run
 
-from pyferris import _auto
+from pyferris import _auto, _native
 from pyferris._auto_runner import Rest
 from pyferris.isolation import HAS_INTERPRETERS
 from pyferris.safe_thread import safe_parallel_map, safe_parallel_map_async
@@ -124,6 +124,50 @@ def test_errors_take_the_place_of_their_items(eager: None, parallel_map: Any) ->
     assert isinstance(results[50], ValueError)
     results[50] = work(50)
     assert results == list(map(work, range(100)))
+
+
+def test_a_list_that_shrinks_meanwhile_ends_where_it_ends() -> None:
+    items = list(range(10))
+
+    def cuts(item: int) -> int:
+        if item == 3:
+            del items[5:]
+        return item
+
+    results: list[int] = []
+    _native.extend_by(results, cuts, items, 8)
+    assert results == [0, 1, 2, 3, 4]
+    with pytest.raises(IndexError):  # of the function's own
+        _native.extend_by([], [].pop, [0], 1)
+
+
+@pytest.mark.parametrize("grows", [False, True])
+def test_a_list_that_another_thread_changes_is_gone_through_as_by_a_loop(grows: bool) -> None:
+    for _ in range(20):
+        items = list(range(2000))
+        change = items.extend if grows else items.__delitem__
+        other = threading.Thread(target=change, args=(range(2000, 2500) if grows else slice(30, None),))
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(1e-5)
+        try:
+            other.start()
+            results = safe_parallel_map(abs, items)
+        finally:
+            sys.setswitchinterval(before)
+            other.join()
+        assert results == list(range(len(results)))
+        assert len(results) in ((2000, 2500) if grows else range(30, 2001))
+
+
+def test_an_impure_function_gets_the_items_that_there_were() -> None:
+    items = list(range(10))
+
+    def grows(item: int) -> int:
+        if len(items) < 20:
+            items.append(99)
+        return item
+
+    assert safe_parallel_map(grows, items) == list(range(10))
 
 
 @pytest.mark.parametrize(
