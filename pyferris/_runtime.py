@@ -28,7 +28,7 @@ __all__: list[str] = []
 LOGGER = logging.getLogger("pyferris")
 is_worker_process = False  # this process is a worker of a pool in another
 
-_CO_COROUTINE = 0x80  # inspect.CO_COROUTINE
+_CO_COROUTINES = 0x80 | 0x100  # inspect.CO_COROUTINE, and what types.coroutine makes
 
 # Modules that take long to import, and that not every program needs, are imported where they are used: asyncio and
 # inspect make two thirds of what `import pyferris.safe_thread` would take, in a worker process as well.
@@ -44,8 +44,11 @@ def is_coroutine_function(fn: object) -> bool:
     inner = fn
     while isinstance(inner, (functools.partial, types.MethodType)):
         inner = inner.func if isinstance(inner, functools.partial) else inner.__func__
-    if isinstance(inner, types.FunctionType) and not inner.__dict__:  # nothing that `inspect` would see but this
-        return bool(inner.__code__.co_flags & _CO_COROUTINE)
+    if isinstance(inner, types.FunctionType):
+        if inner.__code__.co_flags & _CO_COROUTINES:
+            return True
+        if not inner.__dict__:  # nothing that `inspect` would see
+            return False
     if isinstance(inner, (types.BuiltinFunctionType, type)):
         return False
     import inspect

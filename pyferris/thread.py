@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
+import types
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
 from . import _native, _runtime
@@ -126,7 +127,8 @@ class SafeThread(threading.Thread, Generic[T]):
             if target is None:
                 return None
             result: Any = target(*self._args, **self._kwargs)  # type: ignore[attr-defined]
-            if hasattr(result, "__await__") and _runtime.is_coroutine_function(target):
+            awaitable = hasattr(result, "__await__") or isinstance(cast("object", result), types.GeneratorType)
+            if awaitable and _runtime.is_coroutine_function(target):
                 import asyncio
 
                 return asyncio.run(self._as_task(result))

@@ -74,10 +74,6 @@ bool take_stop_request();
 /// `submit` of a pool of interpreters.
 PyObject* submit_isolated(PoolObject* pool, PyObject* const* args, Py_ssize_t count, PyObject* names);
 
-/// Sends `payload` of `kind` to the main interpreter (`pyferris._environment.deliver`), on behalf of the call that this
-/// thread runs, or of none. Attached to the worker's interpreter.
-PyObject* send_home(PyObject* self, PyObject* const* args, Py_ssize_t count);
-
 /// Registers what Python needs of all this. False with an error set.
 bool register_interpreter(PyObject* module);
 

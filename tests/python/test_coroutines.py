@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import functools
 import threading
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -282,8 +283,13 @@ class Doubler:
         return await double(number)
 
 
-@pytest.mark.parametrize("call", [Doubler(), functools.partial(Doubler()), functools.partial(double)])
-def test_an_object_with_an_async_call_is_a_coroutine_function(call: Any) -> None:
+@types.coroutine
+def by_generator(number: int) -> Any:
+    return (yield from double(number).__await__())
+
+
+@pytest.mark.parametrize("call", [Doubler(), functools.partial(Doubler()), functools.partial(double), by_generator])
+def test_what_makes_coroutines_is_a_coroutine_function(call: Any) -> None:
     with SafeThreadPool(1) as pool:
         assert pool.submit(call, 2).result(LIMIT) == 4
         assert list(pool.map(call, [1, 2])) == [2, 4]
