@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _native, _purity
 from ._auto_caller import Beginning, cpu_of
-from ._auto_runner import IsolatedRunner, Probe, Rest, Unusable, boot, choose_probe, why_useless
+from ._auto_runner import SHARED, IsolatedRunner, Probe, Rest, Unusable, boot, choose_probe, why_useless
 from ._cores import usable_cores
 from ._runtime import is_coroutine_function
 from .future import SafeFuture
@@ -94,6 +94,7 @@ class Driver:
         self._library: set[str] = set()  # modules that the function uses
         self._most = 0  # isolated workers; not asked yet
         self.broken = False
+        self.shared = False  # items have parts in common that can change; only where the caller can do it all
         self.isolated: SafeThreadPool | None = None
         self._runner: IsolatedRunner | None = None
         self.workers = 0
@@ -118,7 +119,7 @@ class Driver:
             if self.limits.patient:
                 while not mapped._finished and not self.over(self.limits.first_look):
                     pass
-                mapped._run_by(self._hold)
+                mapped._run_by(self.hold)
             self._decide()
         except Exception as error:  # a failure to speed it up is none of the map
             _LOGGER.debug("safe_parallel_map: no isolation", exc_info=True)
@@ -132,7 +133,7 @@ class Driver:
         with contextlib.suppress(concurrent.futures.InvalidStateError):
             self._decided.set_result(None)
 
-    def _hold(self, items: list[Any]) -> tuple[list[Any], dict[int, None] | None, int]:
+    def hold(self, items: list[Any]) -> tuple[list[Any], dict[int, None] | None, int]:
         """Runs items once it is decided how."""
         _native.wait_through(self._decided)
         runner = self._runner
@@ -157,11 +158,16 @@ class Driver:
             mapped._forget(promise)
         return True
 
+    @property
+    def is_void(self) -> bool:
+        """Whether nothing counts of what isolated workers have done: the caller does it all."""
+        return self.shared and self._runner is not None and self._runner.given_up is not None
+
     def close(self, wait: bool) -> None:
         """After the map: let go of the isolated workers."""
         runner, pool = self._runner, self.isolated
         if runner is not None and runner.given_up is not None:
-            self.mode, self.reason = "threads", runner.given_up
+            self.mode, self.reason = "inline" if self.shared else "threads", runner.given_up
         if pool is not None:
             if not wait:
                 pool._abort()
@@ -288,6 +294,8 @@ class Driver:
         """Have isolated workers go on. False, with the reason, if they do not do the same as the caller, as fast."""
         mapped = self._mapped
         try:
+            if not _native.are_apart(self.items):
+                raise Unusable(SHARED)
             rest = Rest(len(self.items) - mapped._finished, self._left(), self.most_workers())
             self.boot(choose_probe(mapped._samples(), mapped._result, self.items, rest, self.limits.slower))
         except Unusable as reason:
@@ -318,7 +326,7 @@ class Driver:
         """Have isolated workers run the items; one worker did ``rate`` a second."""
         assert self.isolated is not None
         mapped, workers = self._mapped, self.most_workers()
-        runner = self._runner = IsolatedRunner(self.isolated, mapped, self._function, self._fail_fast)
+        runner = self._runner = IsolatedRunner(self.isolated, mapped, self._function, self._fail_fast, self.shared)
         mapped._run_by(runner)
         mapped._widen(2 * workers)  # while one of them is on its way, another runs
         self.mode = "interpreters" if HAS_INTERPRETERS else "processes"

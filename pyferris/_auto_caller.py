@@ -14,14 +14,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from . import _native
-from ._auto_runner import Rest, Unusable, choose_probe
+from ._auto_runner import SHARED, Rest, Unusable, choose_probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ._auto import Driver
 
-__all__ = ["Beginning", "cpu_of", "number_from"]
+__all__ = ["Beginning", "cpu_of", "number_from", "number_of"]
 
 _STRETCH = 0.0005  # seconds that the caller works between two looks at the clock
 _SAMPLES = 16
@@ -55,17 +55,22 @@ class Beginning:
         self._samples: list[tuple[int, int]] = []
         self._delays: list[float] | None = None
 
-    def run(self) -> bool:
-        """Run items until all have, or others shall go on: then False. Raises what an item raises."""
+    def run(self, alone: bool = False) -> bool:
+        """Run items until all have, or others shall go on: then False. Raises what an item raises.
+
+        ``alone``: no others shall.
+        """
         limits, driver, items, results = self._driver.limits, self._driver, self._items, self.results
         began = time.perf_counter()
-        count, settled = 1, False
+        count, settled = 1, alone
         look = began + limits.first_look
         while len(results) < len(items):
             then = time.perf_counter()
             self._stretch(count)
             now = time.perf_counter()
             took = now - then
+            if not results:  # another thread has emptied the list
+                break
             if count == 1 and len(self._samples) < _SAMPLES:
                 self._samples.append((len(results) - 1, int(took * 1e9)))
             count = max(1, min(2 * count, int(count * _STRETCH / max(took, 1e-9))))
@@ -96,10 +101,16 @@ class Beginning:
             if len(self._delays) < driver.limits.looks:
                 return False
             if not driver.is_long(self._delays):
-                self.scales = True
-                return False
+                self.scales = _native.are_apart(self._items) is True
+                driver.reason = driver.reason if self.scales else SHARED
+                return not self.scales
             if left < driver.worth():
                 return False
+            apart = _native.are_apart(self._items)
+            if apart is None:
+                driver.reason = SHARED
+                return True
+            driver.shared = not apart
             try:
                 rest = Rest(len(self._items) - len(self.results), left, driver.most_workers())
                 driver.boot(
@@ -151,11 +162,26 @@ class Beginning:
         error.add_note(f"raised for item {len(self.results)} of the map")
 
 
-def number_from(first: int, error: object) -> None:
-    """The items of the map whose item raised ``error`` begin with number ``first``."""
+def _note_of(error: object) -> tuple[Any, int, int] | None:
+    """The notes of an error, the place of the one that says which item raised it, and the item's number."""
     notes: Any = getattr(error, "__notes__", None)
     if isinstance(error, BaseException) and type(notes) is list:
         for place, note in enumerate(notes):  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
             found = re.fullmatch(r"raised for item (\d+) of the map", note) if isinstance(note, str) else None
             if found is not None:
-                notes[place] = f"raised for item {int(found[1]) + first} of the map"
+                return notes, place, int(found[1])  # pyright: ignore[reportUnknownVariableType]
+    return None
+
+
+def number_of(error: object) -> int | None:
+    """Which item of its map raised the error; None for an error of another kind."""
+    found = _note_of(error)
+    return None if found is None else found[2]
+
+
+def number_from(first: int, error: object) -> None:
+    """The items of the map whose item raised ``error`` begin with number ``first``."""
+    found = _note_of(error)
+    if found is not None:
+        notes, place, number = found
+        notes[place] = f"raised for item {number + first} of the map"

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["IsolatedRunner", "Probe", "Rest", "Unusable", "boot", "choose_probe", "why_useless"]
 
 
+SHARED = "items share lists, dicts or sets, or are no plain data"
+
 _GAIN = 1.05  # isolated workers must be expected to be so many times as fast
 
 
@@ -138,12 +140,21 @@ class IsolatedRunner:
     """Runs the items of one run of the map in an isolated worker. Called by the map's threads."""
 
     given_up: str | None = None
-    """Why the map went on with threads after all."""
+    """Why the map went on without isolated workers after all."""
 
     def __init__(
-        self, pool: SafeThreadPool, mapped: MapResult[Any], function: Callable[[Any], Any], fail_fast: bool
+        self,
+        pool: SafeThreadPool,
+        mapped: MapResult[Any],
+        function: Callable[[Any], Any],
+        fail_fast: bool,
+        shared: bool,
     ) -> None:
+        """``shared``: items have parts in common. Once a call changes its item, no result counts any more, as the calls
+        after it would have seen that; so the map is stopped, and its caller does it.
+        """
         self._mapped = mapped
+        self._shared = shared
         self._submit = _submitter(pool, function, fail_fast)
         plain: Any = function
         while type(plain) is functools.partial:
@@ -159,6 +170,8 @@ class IsolatedRunner:
             return self._here(items)
         if not can_go(items):
             self._count(len(items), len(items), "items are not plain data")
+            if self._shared:
+                self.give_up("items are not plain data")
             return self._here(items)
         if not self._is_current():
             return self._here(items)
@@ -172,6 +185,8 @@ class IsolatedRunner:
             return self._here(items)
         if not self._is_current():
             return self._here(items)
+        if self._shared and failures is not None:
+            self.give_up("the function changes items that share parts, or fails")
         self._count(len(items), 0 if failures is None else len(failures), "items change, or results cannot be copied")
         return results, failures, took
 
@@ -183,10 +198,13 @@ class IsolatedRunner:
         return current
 
     def give_up(self, reason: str) -> None:
-        """One thread goes on. Any thread."""
+        """One thread goes on, or the map's caller where items share parts. Any thread."""
         self.given_up = self.given_up or reason
-        self._mapped._run_by(None)
-        self._mapped._widen(1)
+        if self._shared:
+            self._mapped._stop()
+        else:
+            self._mapped._run_by(None)
+            self._mapped._widen(1)
 
     def _here(self, items: list[Any]) -> tuple[list[Any], dict[int, None], int]:
         return [None] * len(items), dict.fromkeys(range(len(items))), 0

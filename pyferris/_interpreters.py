@@ -13,7 +13,7 @@ import threading
 from _frozen_importlib_external import MAGIC_NUMBER
 from typing import TYPE_CHECKING, Any
 
-from . import _native
+from . import _native, _runtime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ __all__ = ["open_pool", "runs", "sender"]
 # into Python nobody asks.
 _PRELOADED = ("_datetime", "_decimal", "_zoneinfo", "_ctypes", "pyexpat", "_elementtree")
 
-_lock = threading.Lock()
+_lock = _runtime.make_lock()
 _preloaded = False  # guarded by _lock
 _ready = False  # likewise
 

@@ -35,7 +35,8 @@ _BELOW = {
 }
 _ONLY = {"typing": ("cast",), "codecs": ()}  # the rest grows with what is imported; of the latter, the handlers
 _HANDLERS = ("backslashreplace", "ignore", "namereplace", "replace", "strict", "surrogateescape", "xmlcharrefreplace")
-_CACHES = frozenset({"_cache", "_cache2", "_abc_impl", "_abc_registry", "_abc_cache"})
+_TABLES = ("_a85chars", "_a85chars2", "_b85chars", "_b85chars2", "_b85dec", "_b32tab2", "_b32rev")  # base64's
+_CACHES = frozenset(["_cache", "_cache2", "_abc_impl", "_abc_registry", "_abc_cache", *_TABLES])
 _OF_CLASSES = frozenset(
     [
         "__abstractmethods__",

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _native, _runtime
 from ._auto import Driver
-from ._auto_caller import number_from
+from ._auto_caller import number_from, number_of
 from .isolation import resolve_isolation
 from .map_report import ExplainedList, MapReport
-from .map_result import MapResult, check_arguments
+from .map_result import MapResult, check_arguments, start_map
 from .thread_pool import SafeThreadPool
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class ParallelMap:
         """The results, where the caller of a pure function can begin to run it by itself: as a loop, over the items as
         they are. What it leaves to others is a copy.
         """
+        outer = sys.exception()
         driver = self.driver = Driver(func, items, self.pool, self.max_workers, not return_exceptions)
         beginning = driver.begin(return_exceptions) if driver.lanes else None
         if beginning is None:
@@ -107,13 +109,38 @@ class ParallelMap:
             return results
         first = len(results)
         self.left = items[first:]
-        rest = self.rest = self.start(func, self.left, return_exceptions)
+        if driver.shared:
+            rest = self.rest = start_map(
+                self.name,
+                self.pool(),
+                func,
+                (self.left,),
+                timeout=None,
+                chunksize=1,
+                buffersize=None,
+                progress=False,
+                return_exceptions=return_exceptions,
+                fail_fast=True,
+                batches=lambda _function, _single, _fail_fast: (
+                    driver.hold
+                ),  # no item here: it may change what others share
+                lanes=1,
+            )
+        else:
+            rest = self.rest = self.start(func, self.left, return_exceptions)
         driver.go_on(rest, first, beginning.scales)
-        try:
-            results += rest._results()
-        except Exception as error:
-            number_from(first, error)
-            raise
+        failure = _add_results(rest, results)
+        if driver.is_void:
+            del results[first:]
+            beginning.run(alone=True)
+            return results
+        if failure is not None:
+            try:
+                if number_of(failure) is not None:
+                    _raise_as_a_loop(func, self.left, rest, first, outer)
+                raise failure
+            finally:
+                del failure  # which has this frame in its traceback
         if return_exceptions:
             for each in results[first:]:
                 number_from(first, each)
@@ -143,3 +170,59 @@ class ParallelMap:
         explained = ExplainedList(results)
         explained.report = report
         return explained
+
+
+def _add_results(rest: MapResult[Any], results: list[Any]) -> Exception | None:
+    try:
+        results += rest._results()
+    except Exception as error:
+        return error
+    return None
+
+
+def _raise_as_a_loop(
+    func: Callable[[Any], Any],
+    items: Sequence[Any],
+    rest: MapResult[Any],
+    first: int,
+    outer: BaseException | None,
+) -> None:
+    """Raise what the first item raises that does, as ``rest``, the map of ``items``, has ended by another one perhaps.
+
+    The function is pure: what was not run, or cut short, can be. ``first``: items before these. ``outer``: what is
+    being handled around the loop.
+    """
+    for index, item in enumerate(items):
+        try:
+            if not _is_there(rest, index):
+                try:
+                    func(item)
+                except StopIteration as error:
+                    raise RuntimeError("the call raised StopIteration") from error
+        except Exception as error:
+            if number_of(error) is None:
+                error.add_note(f"raised for item {index} of the map")
+            number_from(first, error)
+            _happens_in(outer, error)
+            raise
+
+
+def _is_there(rest: MapResult[Any], index: int) -> bool:
+    """Once nothing is going to happen to the item any more: whether it gave a result. Raises its error."""
+    try:
+        rest._result(index)
+    except Exception:
+        if rest._has_run(index):
+            raise
+        return False
+    return True
+
+
+def _happens_in(outer: BaseException | None, error: BaseException) -> None:
+    """Give an error that another thread has raised the context that it would have here."""
+    last, seen = error, {id(error)}
+    while last.__context__ is not None and id(last.__context__) not in seen:
+        last = last.__context__
+        seen.add(id(last))
+    if outer is not None and id(outer) not in seen:
+        last.__context__ = outer

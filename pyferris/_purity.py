@@ -139,6 +139,8 @@ class _Check:
         namespace = function.__globals__
         if type(namespace) is not dict or type(function.__builtins__) is not dict:
             raise _Impure(f"{name} has globals in an object of a class of its own")
+        if "__name__" not in namespace:
+            raise _Impure(f"{name} has globals without a __name__, which elsewhere there is")
         known = {**dict(zip(code.co_freevars, map(_content, function.__closure__ or ()), strict=True)), **namespace}
         modules = frozenset(each for each, value in known.items() if type(value) is _reach.Module)
         self._namespace = namespace
@@ -255,6 +257,8 @@ class _Check:
                 self._flags.add("set operators")
             elif operation in ("LOAD_ATTR", "LOAD_METHOD"):
                 self._attribute(code, operation, argument, before, modules, name)
+            elif operation == "RAISE_VARARGS" and argument == 0 and sys.exception() is not None:
+                raise _Impure(f"{name} may raise what its caller handles")
             elif operation == "BUILD_SET" and values:
                 raise _Impure(f"{name} makes a set of functions or classes, whose order their addresses decide on")
             elif operation in _SET_OPERATORS and self._process:

@@ -227,7 +227,20 @@ def lose(future: SafeFuture[Any], what: str) -> None:
     future.mark_retrieved()  # it is the parent's to report
 
 
+_locks: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def make_lock() -> threading.RLock:
+    """A lock that a forked child finds free, but where the thread that forked holds it: the others are not there."""
+    lock = threading.RLock()
+    _locks.add(lock)
+    return lock
+
+
 def _forked() -> None:
+    for lock in list(_locks):
+        if not lock._is_owned():
+            lock._at_fork_reinit()
     for function in _in_child:
         function()
 

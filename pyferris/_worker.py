@@ -51,6 +51,7 @@ def enter(environment: bytes, send: Send, request: Callable[[int, bytes, float],
         _take_baseline()
         _freeze()  # the collector need not look at what stays
     _send = send
+    _worker_output.hear_nothing()
     _worker_guard.allow(state["extensions"], request)
     sys.path[:] = state["path"]
     sys.argv = list(state["argv"])
@@ -200,6 +201,7 @@ def _take_baseline() -> None:
     for name, module in list(sys.modules.items()):
         namespace = {} if _is_private(name) else dict(vars(module))
         containers = _native.copy_containers(namespace)
+        containers.pop("__builtins__", None)  # the namespace of builtins, which is there by itself
         if name == "sys":
             del containers["modules"]
         _baseline[name] = (module, namespace, containers)
@@ -221,6 +223,7 @@ def _clean() -> bool:
     tracing = sys.modules.get("tracemalloc")
     if tracing is not None and tracing.is_tracing():
         tracing.stop()
+    _worker_guard.forget_codecs()
     dropped = _restore_modules()
     if _outputs:
         sys.stdout, sys.stderr = _outputs  # for destructors
@@ -246,7 +249,8 @@ def _clean() -> bool:
     if _froze:
         _freeze()
         _froze = False
-    return threads_ended and not _running_threads() and not _worker_guard.foreign_extensions and not gc.garbage
+    lasting = _worker_guard.foreign_extensions or _worker_guard.lasting
+    return threads_ended and not _running_threads() and not lasting and not gc.garbage
 
 
 def _ignore(_unraisable: object) -> None:

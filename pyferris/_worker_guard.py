@@ -5,7 +5,10 @@ Installed once in each worker interpreter, before user code runs there.
 
 from __future__ import annotations
 
+import _codecs
 import _imp
+import codecs
+import encodings
 import marshal
 import os
 import sys
@@ -19,15 +22,21 @@ if TYPE_CHECKING:
 
     Request = Callable[[int, bytes, float], bytes]
 
-__all__ = ["allow", "foreign_extensions", "install", "when_imported"]
+__all__ = ["allow", "foreign_extensions", "forget_codecs", "install", "lasting", "when_imported"]
 
 _TIME_LIMIT = 60.0  # seconds for the main interpreter to import a module that a worker asks for
 # Breaks the process below 3.13, also after the main interpreter has loaded it; zoneinfo has a Python version of it.
 _REFUSED = frozenset(["_zoneinfo"] if sys.version_info < (3, 13) else [])
 
 foreign_extensions: list[str] = []  # neither Python's nor ours: loading them twice in one interpreter may fail
+lasting: list[str] = []  # what was registered with the interpreter and cannot be taken back
 
 _known: dict[str, str] = {}
+_searches: list[Any] = []  # functions that look for codecs
+_handlers: dict[str, Any] = {}  # names of error handlers that were registered, with those before, or None
+_register: Callable[[Any], None] = _codecs.register
+_register_error: Callable[[str, Any], None] = _codecs.register_error
+_add_audit_hook: Callable[[Any], None] = sys.addaudithook
 _request: Request | None = None
 _after: dict[str, Callable[[Any], None]] = {}
 _create_dynamic: Callable[..., Any] = _imp.create_dynamic
@@ -46,6 +55,9 @@ def install() -> None:
     # No worker lives through a fork, and what was registered would stay for good.
     if hasattr(os, "register_at_fork"):
         os.register_at_fork = _nothing
+    _codecs.register = codecs.register = _noting_register
+    _codecs.register_error = codecs.register_error = _noting_register_error
+    sys.addaudithook = _noting_add_audit_hook  # type: ignore[assignment]
     sys.meta_path.insert(0, _Watcher)
 
 
@@ -109,6 +121,47 @@ def _ask_for(name: str, origin: str) -> None:
             path=origin,
         )
     _known[name] = origin
+
+
+# --- codecs: the interpreter keeps those that were asked for, functions of modules that will be gone
+
+
+def _noting_register(search_function: Any, /) -> None:
+    _register(search_function)
+    _searches.append(search_function)
+
+
+def _noting_register_error(errors: str, handler: Any, /) -> None:
+    try:
+        before = codecs.lookup_error(errors)
+    except LookupError:
+        before = None
+    _register_error(errors, handler)
+    _handlers.setdefault(errors, before)
+
+
+def forget_codecs() -> None:
+    """Have the interpreter forget which codecs and error handlers user code has used and registered."""
+    for search in _searches:
+        codecs.unregister(search)
+    _searches.clear()
+    codecs.unregister(encodings.search_function)  # which empties the cache
+    _register(encodings.search_function)
+    for name, handler in _handlers.items():
+        _register_error(name, _unknown_handler(name) if handler is None else handler)
+    _handlers.clear()
+
+
+def _unknown_handler(name: str) -> Any:
+    def unknown(_error: object) -> Any:
+        raise LookupError(f"unknown error handler name {name!r}")
+
+    return unknown
+
+
+def _noting_add_audit_hook(hook: Any, /) -> None:
+    _add_audit_hook(hook)
+    lasting.append("an audit hook")
 
 
 # --- signals

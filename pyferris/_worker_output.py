@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Send = Callable[[int, bytes], object]
     Facts = tuple[str | None, str, bool, bool]
 
-__all__ = ["Overhearing", "TextOutput", "send_warning", "set_up_logging"]
+__all__ = ["Overhearing", "TextOutput", "hear_nothing", "send_warning", "set_up_logging"]
 
 _ENOUGH = 8192  # characters that are sent although no line has ended
 _PLAIN = (str, int, float, bool, type(None))
@@ -38,6 +38,12 @@ class Overhearing:
 
 
 _overhearing: Overhearing | None = None
+
+
+def hear_nothing() -> None:
+    """At the start of a pool: a request to stop may have come in the end of a ``with`` block."""
+    global _overhearing
+    _overhearing = None
 
 
 def _is_overheard() -> bool:

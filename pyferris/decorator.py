@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-import threading
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
+from . import _runtime
 from .isolation import resolve_isolation
 from .thread_pool import SafeThreadPool
 
@@ -44,7 +44,7 @@ class ThreadedFunction(Generic[P, T]):
         self._isolation: Isolation | None = isolation
         self._pool = pool
         self._lent = pool is not None
-        self._lock = threading.Lock()
+        self._lock = _runtime.make_lock()
 
     @property
     def pool(self) -> SafeThreadPool:

@@ -145,8 +145,9 @@ def safe_parallel_map(
     ``progress``: show a progress line; ``timeout``: seconds for the whole; ``explain``: the list has a ``report``
     (``MapReport``) of how it came about.
 
-    The first exception, in time, is raised at once: what is queued is cancelled, what runs is asked to stop and not
-    waited for; with ``return_exceptions`` it takes its item's place, unless it is no ``Exception`` (``SystemExit``,
+    The first exception is raised at once: the first in time; of a pure function (docs/cpu-bound.md) that of a loop.
+    What is queued is cancelled, what runs is asked to stop and not waited for; with ``return_exceptions`` it takes its
+    item's place, unless it is no ``Exception`` (``SystemExit``,
     ``KeyboardInterrupt`` and the like). Raises ``TimeoutError`` when the time is over,
     ``ValueError`` and ``TypeError`` for wrong arguments. Any thread; inside a worker of a pool it runs inline.
 

@@ -109,7 +109,7 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
         self._max_workers = max_workers
         self._thread_name_prefix = thread_name_prefix or f"SafeThreadPool-{_names()}"
         self._runner: CoroutineRunner | None = None
-        self._runner_lock = threading.Lock()
+        self._runner_lock = _runtime.make_lock()
         self._daemon = bool(daemon)
         self._maps: SafeThreadPool | None = None  # threads that hand a map's runs to the workers
         self._processes: ProcessWorkers | None = None

@@ -1,4 +1,6 @@
 // Pools whose workers are interpreters of their own: opening them, submitting to them, and what Python asks of them.
+#include <algorithm>
+
 #include "context_scope.hpp"
 #include "exit_memory.hpp"
 #include "interpreter_worker.hpp"
@@ -13,6 +15,7 @@ namespace {
 
 // Of a pool's workers, so many begin before there is a call: a small pool is whole by then, a large one grows by need.
 constexpr std::size_t kEarlyWorkers = 2;
+constexpr Py_ssize_t kLeastStack = 256 * 1024;  // bytes, in which an interpreter can be made
 
 WireCodec main_codec() { return WireCodec{module_state().wire_dumps, module_state().wire_loads}; }
 
@@ -100,6 +103,29 @@ bool complete(IsolatedPool& isolated, PyObject* prepare, PyObject* initializer, 
     return encode(initargs, main_codec(), subject, &isolated.initargs);
 }
 
+// Has workers begin that have no call yet: as many as find parked interpreters, or make the process's first ones.
+void start_early(PoolShared& shared) {
+    const std::size_t coming = count_early(0);
+    const std::size_t parked = Interpreter::count_parked();
+    const std::size_t made = Interpreter::count_alive() + coming;
+    const std::size_t wanted =
+        std::max(parked - std::min(parked, coming), kEarlyWorkers - std::min(made, kEarlyWorkers));
+    const std::size_t most = std::min({wanted, kEarlyWorkers, shared.threads->max_workers()});
+    count_early(static_cast<int>(most));
+    shared.isolated->early.store(static_cast<int>(most));
+    const std::size_t started = shared.threads->start_workers(most);
+    count_early(static_cast<int>(started) - static_cast<int>(most));
+}
+
+void close(PoolShared& shared, const char* why) {
+    {
+        const std::lock_guard lock(shared.mutex);
+        if (shared.closed_by.empty()) shared.closed_by = why;
+    }
+    shared.closed.store(true, std::memory_order_release);
+    shared.threads->close();
+}
+
 // `open_interpreters(pool, max_workers, prefix, prepare, initializer, initargs, daemon, stack_size)`. `prepare()`
 // returns the environment, when the first interpreters are on their way.
 PyObject* open_interpreters(PyObject* /*module*/, PyObject* args) {
@@ -113,7 +139,11 @@ PyObject* open_interpreters(PyObject* /*module*/, PyObject* args) {
         return nullptr;
     }
     if (!guard_forks()) return nullptr;
-    notifier::prepare();
+    if (!notifier::prepare()) {
+        PyErr_SetString(PyExc_RuntimeError, "can't start new thread, which a pool of interpreters needs");
+        return nullptr;
+    }
+    if (stack_size != 0) stack_size = std::max(stack_size, kLeastStack);
     auto shared = std::make_shared<PoolShared>();
     shared->prefix = prefix;
     shared->daemon = daemon != 0;
@@ -125,18 +155,19 @@ PyObject* open_interpreters(PyObject* /*module*/, PyObject* args) {
             return std::make_unique<InterpreterWorker>(weak.lock());
         },
         static_cast<std::size_t>(stack_size));
-    const bool ends = notifier::is_stopped();              // nobody would run, or wait for, what is submitted
-    const bool at_once = !ends && initializer == Py_None;  // which may be refused
-    if (at_once) shared->threads->start_workers(kEarlyWorkers);
+    if (!adopt(object, shared)) return nullptr;
+    if (notifier::is_stopped())
+        close(*shared, "the interpreter is shutting down");  // nobody would run what is submitted
+    const bool at_once = initializer == Py_None;             // which may be refused
+    if (at_once) start_early(*shared);
     const bool completed = complete(*shared->isolated, prepare, initializer, initargs);
     shared->isolated->opening.store(completed ? IsolatedPool::Opening::done : IsolatedPool::Opening::failed);
-    if (completed && !ends && !at_once) shared->threads->start_workers(kEarlyWorkers);
-    if (ends) {
-        shared->closed_by = "the interpreter is shutting down";
-        shared->closed.store(true);
+    if (!completed) {
+        const SavedError error;
+        close(*shared, "it could not be opened");
+        return nullptr;
     }
-    if (ends || !completed) shared->threads->close();
-    if (!completed || !adopt(object, shared)) return nullptr;
+    if (!at_once) start_early(*shared);
     Py_RETURN_NONE;
 }
 

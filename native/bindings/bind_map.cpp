@@ -249,6 +249,15 @@ PyObject* result(PyObject* object, PyObject* number) {
     return run->outcome(index, false);
 }
 
+// `_has_run(index)`: whether the item gave a result or an error of its own. Of a map that is over, all of it unread.
+PyObject* has_run(PyObject* object, PyObject* number) {
+    const std::uint64_t index = PyLong_AsUnsignedLongLong(number);
+    if (index == static_cast<std::uint64_t>(-1) && PyErr_Occurred() != nullptr) return nullptr;
+    const std::shared_ptr<MapRun> run = run_of(as_map(object));
+    if (run == nullptr) return nullptr;
+    return PyBool_FromLong(index < run->added() && run->has_run(index) ? 1 : 0);
+}
+
 // `_promise(all)`: a future that is done when the next item, or everything, is there to be read without waiting; None
 // if it is.
 PyObject* promise(PyObject* object, PyObject* all) {
@@ -290,6 +299,14 @@ PyObject* close(PyObject* object, PyObject* /*unused*/) {
     Py_RETURN_NONE;
 }
 
+// `_stop()`: ends the map; its reader finds it cancelled. Any thread.
+PyObject* stop_method(PyObject* object, PyObject* /*unused*/) {
+    const std::shared_ptr<MapRun> run = run_of(as_map(object));
+    if (run == nullptr) return nullptr;
+    run->stop(true);
+    Py_RETURN_NONE;
+}
+
 PyObject* show_method(PyObject* object, PyObject* /*unused*/) {
     MapObject* self = as_map(object);
     if (self->run != nullptr && !show(self, self->run->finished(), false)) return nullptr;
@@ -313,6 +330,8 @@ PyMethodDef methods[] = {
     {"_start", start, METH_VARARGS, nullptr},
     {"_results", results, METH_NOARGS, nullptr},
     {"_result", result, METH_O, nullptr},
+    {"_has_run", has_run, METH_O, nullptr},
+    {"_stop", stop_method, METH_NOARGS, nullptr},
     {"_promise", promise, METH_O, nullptr},
     {"_forget", forget, METH_O, nullptr},
     {"_show", show_method, METH_NOARGS, nullptr},

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <chrono>
 #include <thread>
+#include <unordered_set>
 
 #include "map_reader.hpp"
 #include "py_compat.hpp"
@@ -63,7 +64,14 @@ PyObject* item_of(PyObject* items, Py_ssize_t index) {
 #ifndef Py_GIL_DISABLED
     if (PyList_CheckExact(items) && index < PyList_GET_SIZE(items)) return Py_NewRef(PyList_GET_ITEM(items, index));
 #endif
+    if (PyTuple_CheckExact(items) && index < PyTuple_GET_SIZE(items)) return Py_NewRef(PyTuple_GET_ITEM(items, index));
     return PySequence_GetItem(items, index);
+}
+
+// A range counts much faster than it is asked for its members.
+PyObject* counter_of(PyObject* items, Py_ssize_t begin, Py_ssize_t end) {
+    const PyRef part = PyRef::steal(PySequence_GetSlice(items, begin, end));
+    return part ? PyObject_GetIter(part.get()) : nullptr;
 }
 
 // `extend_by(results, function, items, end)`: appends `function(items[i])` for each i from len(results) to `end`, or to
@@ -75,8 +83,12 @@ PyObject* extend_by(PyObject* /*module*/, PyObject* args) {
     Py_ssize_t end = 0;
     if (PyArg_ParseTuple(args, "O!OOn", &PyList_Type, &results, &function, &items, &end) == 0) return nullptr;
     const vectorcallfunc call = PyVectorcall_Function(function);
-    for (Py_ssize_t i = PyList_GET_SIZE(results); i < end; ++i) {
-        const PyRef item = PyRef::steal(item_of(items, i));
+    const Py_ssize_t begin = PyList_GET_SIZE(results);
+    const PyRef counter = PyRef::steal(PyRange_Check(items) ? counter_of(items, begin, end) : nullptr);
+    if (PyErr_Occurred() != nullptr) return nullptr;
+    for (Py_ssize_t i = begin; i < end; ++i) {
+        const PyRef item = PyRef::steal(counter ? PyIter_Next(counter.get()) : item_of(items, i));
+        if (!item && PyErr_Occurred() == nullptr) break;
         if (!item && PyErr_ExceptionMatches(PyExc_IndexError) != 0) {
             PyErr_Clear();
             break;
@@ -91,7 +103,84 @@ PyObject* extend_by(PyObject* /*module*/, PyObject* args) {
     Py_RETURN_NONE;
 }
 
+// Looks for what two items share and a call could change, and for what is not known to be plain.
+class Division {
+  public:
+    // Whether the tree is plain.
+    bool add_item(PyObject* item) {
+        current_.clear();
+        if (!add(item, 0)) return false;
+        for (PyObject* each : current_) apart_ = seen_.insert(each).second && apart_;
+        return true;
+    }
+    // Whether no item has had anything that can change of those before.
+    bool apart() const noexcept { return apart_; }
+
+  private:
+    static constexpr int kDeepest = 100;
+
+    static bool is_atom(PyObject* object) {
+        return PyLong_CheckExact(object) || PyUnicode_CheckExact(object) || PyFloat_CheckExact(object) ||
+               PyBytes_CheckExact(object) || PyBool_Check(object) || object == Py_None ||
+               PyComplex_CheckExact(object) || object == Py_Ellipsis || PyRange_Check(object);
+    }
+
+    bool add(PyObject* object, int depth) {
+        if (is_atom(object)) return true;
+        if (depth == kDeepest) return false;
+        if (PyTuple_CheckExact(object)) {
+            for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(object); ++i) {
+                if (!add(PyTuple_GET_ITEM(object, i), depth + 1)) return false;
+            }
+            return true;
+        }
+        if (PyFrozenSet_CheckExact(object)) return add_each(object, depth);
+        if (!PyList_CheckExact(object) && !PyDict_CheckExact(object) && !PyAnySet_CheckExact(object)) {
+            if (PyObject_CheckBuffer(object) == 0) return false;
+            current_.insert(object);
+            return true;
+        }
+        if (!current_.insert(object).second) return true;
+        if (!PyDict_CheckExact(object)) return add_each(object, depth);
+        const PyRef values = PyRef::steal(PyDict_Values(object));
+        return values && add_each(object, depth) && add_each(values.get(), depth);
+    }
+
+    bool add_each(PyObject* container, int depth) {
+        const PyRef iterator = PyRef::steal(PyObject_GetIter(container));
+        while (iterator) {
+            const PyRef each = PyRef::steal(PyIter_Next(iterator.get()));
+            if (!each) return PyErr_Occurred() == nullptr;
+            if (!add(each.get(), depth + 1)) return false;
+        }
+        return false;
+    }
+
+    std::unordered_set<PyObject*> current_;  // of this item: borrowed, as it is alive
+    std::unordered_set<PyObject*> seen_;     // of all before; for comparison
+    bool apart_ = true;
+};
+
+// `are_apart(items)`: of trees of exact built-in types, and buffers, whether no two have a part in common that can
+// change; None where something else is among them, of which nobody knows what it shares.
+PyObject* are_apart(PyObject* /*module*/, PyObject* items) {
+    if (PyRange_Check(items)) Py_RETURN_TRUE;
+    Division division;
+    bool plain = true;
+    for (Py_ssize_t i = 0; plain && i < PySequence_Size(items); ++i) {
+        const PyRef item = PyRef::steal(item_of(items, i));
+        plain = item && division.add_item(item.get());
+    }
+    if (PyErr_Occurred() != nullptr) {  // a list that another thread changes
+        PyErr_Clear();
+        plain = false;
+    }
+    if (!plain) Py_RETURN_NONE;
+    return PyBool_FromLong(division.apart() ? 1 : 0);
+}
+
 PyMethodDef functions[] = {
+    {"are_apart", are_apart, METH_O, nullptr},
     {"extend_by", extend_by, METH_VARARGS, nullptr},
     {"gil_delay", gil_delay, METH_VARARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},

@@ -1,5 +1,6 @@
 #include "interpreter.hpp"
 
+#include <atomic>
 #include <chrono>
 #include <mutex>
 #include <thread>
@@ -25,6 +26,13 @@ struct Lot {
 Lot& lot() {
     static auto* const instance = new Lot();
     return *instance;
+}
+
+std::atomic<std::size_t> alive{0};  // see count_alive
+
+[[maybe_unused]] bool has_bootstrap() {
+    const std::lock_guard lock(lot().mutex);
+    return !lot().bootstrap.empty();
 }
 
 // What was raised, as text. Attached.
@@ -116,21 +124,28 @@ std::unique_ptr<Interpreter> Interpreter::make([[maybe_unused]] const std::funct
     config.check_multi_interp_extensions = 1;
     config.gil = PyInterpreterConfig_OWN_GIL;
     PyThreadState* state = nullptr;
+    ++alive;
     const PyStatus status = Py_NewInterpreterFromConfig(&state, &config);
     if (PyStatus_Exception(status) != 0 || state == nullptr) {
+        --alive;
         *error = status.err_msg != nullptr ? status.err_msg : "no interpreter could be made";
         return nullptr;
     }
     std::unique_ptr<Interpreter> made(new Interpreter());
     made->state_ = PyThreadState_GetInterpreter(state);
-    const bool prepared = wait() && made->prepare(error);
-    if (!prepared) {
+    // Where it is not needed after all it is of use to the next, if it can be: one that is ended leaks.
+    const bool needed = wait();
+    if ((!needed && !has_bootstrap()) || !made->prepare(error)) {
+        if (!needed) error->clear();
         Py_EndInterpreter(state);
+        --alive;
         return nullptr;
     }
     made->keeper_ = new_thread_state(made->state_);
     leave(state);
-    return made;
+    if (needed) return made;
+    park(std::move(made));
+    return nullptr;
 #else
     *error = "this Python has no interpreters with a GIL of their own";
     return nullptr;
@@ -173,6 +188,7 @@ void Interpreter::end(std::unique_ptr<Interpreter> interpreter) {
     PyThreadState_Clear(interpreter->keeper_);
     PyThreadState_Delete(interpreter->keeper_);
     Py_EndInterpreter(state);
+    --alive;
     if (outer != nullptr) PyEval_RestoreThread(outer);
 }
 
@@ -230,6 +246,8 @@ bool Interpreter::end_all() {
     return true;
 }
 
+std::size_t Interpreter::count_alive() noexcept { return alive.load(); }
+
 std::size_t Interpreter::count_parked() {
     Lot& all = lot();
     const std::lock_guard lock(all.mutex);
@@ -248,6 +266,7 @@ void Interpreter::forget_after_fork() {
     for (auto& each : all.retired) static_cast<void>(each.release());
     all.parked.clear();
     all.retired.clear();
+    alive.store(0);
 }
 
 }  // namespace pyferris::python

@@ -59,6 +59,8 @@ class Interpreter {
     /// At exit: ends all. False if threads run on in one that nobody joins.
     static bool end_all();
     static std::size_t count_parked();
+    /// Made, or being made, and not ended.
+    static std::size_t count_alive() noexcept;
     static std::size_t count_retired();
     static void forget_after_fork();
 

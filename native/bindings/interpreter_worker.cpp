@@ -1,5 +1,6 @@
 #include "interpreter_worker.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 
@@ -20,6 +21,11 @@ constexpr std::chrono::microseconds kOpeningPoll{200};  // what is left of it wh
 thread_local WorkerSlot* this_slot = nullptr;
 
 }  // namespace
+
+std::size_t count_early(int change) {
+    static std::atomic<int> count{0};
+    return static_cast<std::size_t>(std::max(0, count.fetch_add(change) + change));
+}
 
 std::int64_t count_finished(IsolatedPool& pool) {
     const std::lock_guard lock(pool.mutex);
@@ -50,14 +56,21 @@ InterpreterWorker::InterpreterWorker(std::shared_ptr<PoolShared> shared)
 
 InterpreterWorker::~InterpreterWorker() = default;
 
-// False where the pool cannot be opened after all, or the process ends. Attached to no interpreter but a new one.
+// Nobody will have a call for it.
+bool InterpreterWorker::is_unwanted() const {
+    if (isolation_ends() || shared_->isolated->opening.load() == IsolatedPool::Opening::failed) return true;
+    return shared_->closed.load(std::memory_order_acquire) && shared_->threads->is_closed() &&
+           shared_->threads->queued() == 0;
+}
+
+// False where it must not go on, or not now. Attached to no interpreter but a new one.
 bool InterpreterWorker::wait_until_opened() const {
     const IsolatedPool& pool = *shared_->isolated;
     while (pool.opening.load(std::memory_order_acquire) == IsolatedPool::Opening::prepared) {
-        if (isolation_ends()) return false;
+        if (is_unwanted() || fork_is_near()) return false;
         std::this_thread::sleep_for(kOpeningPoll);
     }
-    return pool.opening.load(std::memory_order_acquire) == IsolatedPool::Opening::done;
+    return !is_unwanted();
 }
 
 // Not attached; `attached` is held.
@@ -101,20 +114,27 @@ void InterpreterWorker::set_gone(bool gone) {
 }
 
 bool InterpreterWorker::start() {
+    const bool early = shared_->isolated->early.fetch_sub(1) > 0;
+    const bool started = begin();
+    if (early) count_early(-1);
+    return started;
+}
+
+bool InterpreterWorker::begin() {
     this_slot = slot_.get();
-    wait_for_fork();
-    // First it is said that there will be an interpreter, then looked whether there may be: the exit does it the other
-    // way.
-    set_gone(false);
-    if (isolation_ends()) {
-        set_gone(true);
-        this_slot = nullptr;
-        return false;
-    }
-    slot_->attached.lock();
     std::string error;
-    if (!lease(&error)) {
-        slot_->attached.unlock();
+    bool leased = false;
+    while (!leased && error.empty()) {
+        wait_for_fork();
+        // First it is said that there will be an interpreter, then looked whether there may be: the exit does it the
+        // other way.
+        set_gone(false);
+        if (is_unwanted()) break;
+        slot_->attached.lock();
+        leased = lease(&error);
+        if (!leased) slot_->attached.unlock();
+    }
+    if (!leased) {
         set_gone(true);
         if (!error.empty()) break_pool_with(error);
         this_slot = nullptr;

@@ -23,6 +23,8 @@ struct IsolatedPool {
     enum class Opening : std::uint8_t { prepared, done, failed };
     std::atomic<Opening> opening{Opening::prepared};  // a worker makes its interpreter meanwhile, and waits for `done`
 
+    std::atomic<int> early{0};  // workers that begin before there is a call
+
     // Set by then.
     std::string environment;                      // for `_worker.enter`
     std::shared_ptr<const Shipment> initializer;  // or null
@@ -34,6 +36,8 @@ struct IsolatedPool {
     std::int64_t finished_by_gone = 0;  // calls, by workers that have no slot any more
 };
 
+/// Workers of all pools that begin before there is a call, and have no interpreter yet; `change` is added first.
+std::size_t count_early(int change);
 /// Calls that workers of the pool have finished, of those that `PoolShared::active` counts. Any thread.
 std::int64_t count_finished(IsolatedPool& pool);
 
@@ -52,7 +56,9 @@ class InterpreterWorker final : public WorkerDriver {
 
   private:
     void set_gone(bool gone);
+    bool is_unwanted() const;
     bool wait_until_opened() const;
+    bool begin();
     bool lease(std::string* error);
     bool enter();
     PyObject* shipped(const Shipment& code);

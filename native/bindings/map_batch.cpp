@@ -41,8 +41,16 @@ void MapRun::settle_batch(const std::vector<std::uint64_t>& indexes, PyObject* i
         PyErr_Format(PyExc_RuntimeError, "%zd results came back for %zd items", PyList_GET_SIZE(results), count);
     }
     if (PyErr_Occurred() != nullptr) {
+        const bool cancelled = is_stopping() && (PyErr_ExceptionMatches(module_state().cf_cancelled_error) != 0 ||
+                                                 PyErr_ExceptionMatches(module_state().call_cancelled) != 0);
         const PyRef error = PyRef::steal(take_raised());
-        for (const std::uint64_t index : indexes) fail(index, Py_NewRef(error.get()));
+        for (const std::uint64_t index : indexes) {
+            if (cancelled) {
+                settle(index, kCancelled);
+            } else {
+                fail(index, Py_NewRef(error.get()));
+            }
+        }
         return;
     }
     if (took != 0) claims_.measured(took, indexes.size());

@@ -23,6 +23,11 @@ bool MapRun::is_ready(std::uint64_t index) const noexcept {
     return fail_fast_.load(std::memory_order_acquire) && first_failure_.load(std::memory_order_acquire) != nullptr;
 }
 
+bool MapRun::has_run(std::uint64_t index) const noexcept {
+    const Word tag = slot(index).load(std::memory_order_acquire) & kTagMask;
+    return tag == kResult || tag == kFailure;
+}
+
 PyObject* MapRun::outcome(std::uint64_t index, bool take) {
     std::atomic<Word>& word = slot(index);
     const Word found = take ? word.exchange(0, std::memory_order_acq_rel) : word.load(std::memory_order_acquire);

@@ -80,6 +80,8 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
 
     /// Item `index` has settled; kAll: all have, or one failed and that ends the map.
     bool is_ready(std::uint64_t index) const noexcept;
+    /// Item `index` has run: not cancelled, nor left.
+    bool has_run(std::uint64_t index) const noexcept;
     /// Nothing of it runs any more, or will.
     bool is_over() const noexcept { return over_.load(std::memory_order_acquire); }
     /// What a settled item gave: a new reference, or null with its error raised. `take`: and empties its slot.

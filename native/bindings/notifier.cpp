@@ -156,12 +156,13 @@ bool start(State& self) {
 
 }  // namespace
 
-void prepare() {
+bool prepare() {
     static std::once_flag guarded;
     std::call_once(guarded, [] { ForkGuard::add([] { instance->mutex.lock(); }, [] { instance->mutex.unlock(); }); });
     State& self = state();
     const std::lock_guard lock(self.mutex);
     if (self.interpreter == nullptr) self.interpreter = PyInterpreterState_Get();
+    return self.stopped || start(self);
 }
 
 bool post(std::function<void()> job, bool may_block) {

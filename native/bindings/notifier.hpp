@@ -27,8 +27,9 @@ void let_go(FutureObject* future);
 /// Drops what was let go of. Attached to the main interpreter; cheap where there is nothing.
 void drop_finished();
 
-/// Before a first `post`, attached: the interpreter that it works for is the caller's.
-void prepare();
+/// Before a first `post`, attached: the interpreter that it works for is the caller's. False: its thread cannot be
+/// started.
+bool prepare();
 /// Attached to the main interpreter: runs what was posted, ends the thread.
 void stop();
 /// True after `stop`: nothing is done any more. Any thread.

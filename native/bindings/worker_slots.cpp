@@ -284,6 +284,7 @@ void after_fork_in_child_isolated() {
     fork_until.store(0);
     notifier::after_fork_in_child();
     Interpreter::forget_after_fork();
+    count_early(-static_cast<int>(count_early(0)));
     Slots& known = slots();
     known.held.clear();
     known.all.clear();

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import auto_items
 import auto_patched
 import auto_pure
 import auto_stateful
@@ -31,6 +32,7 @@ CASES = [
     *(Case(name, True, make) for name, make in vars(auto_pure).items() if name.startswith("case_")),
     *(Case(name, False, make) for name, make in vars(auto_stateful).items() if name.startswith("case_")),
     *(Case(name, False, make) for name, make in vars(auto_patched).items() if name.startswith("case_")),
+    *(Case(name, False, make) for name, make in vars(auto_items).items() if name.startswith("case_")),
 ]
 # Without state, but with items or results that are not to be copied: those are thrown away, item by item.
 NAMES = """rebound_global global_rebound_to_something_else patched_helper patched_dict_of_globals list_is_changed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import json
 import os
@@ -168,6 +169,89 @@ def test_an_impure_function_gets_the_items_that_there_were() -> None:
         return item
 
     assert safe_parallel_map(grows, items) == list(range(10))
+
+
+@pytest.mark.parametrize("items", [range(5, 25, 2), tuple(range(20)), [3, 1, 2], "text"])
+def test_items_are_gone_through_in_stretches(items: Any) -> None:
+    results: list[Any] = []
+    for end in (0, 1, 1, 2, len(items)):
+        _native.extend_by(results, repr, items, end)
+        assert results == list(map(repr, items[:end]))
+    _native.extend_by(results, repr, items, len(items) + 5)
+    assert len(results) == len(items)
+
+
+SHARED: list[int] = [1]
+
+
+@pytest.mark.parametrize(
+    ("items", "apart"),
+    [
+        (range(10), True),
+        ([1, 2.0, "a", b"b", None, True, 1j, ...], True),
+        ([(1, ("a", frozenset([2])))] * 3, True),
+        ([[1], {"a": [2]}, {3}, ([4], [5])], True),
+        ([bytearray(3), bytearray(3), memoryview(b"abc")], True),
+        ([[SHARED, SHARED]], True),  # one item knows of itself
+        ([SHARED, SHARED], False),
+        ([(1, SHARED), (2, SHARED)], False),
+        ([{"a": SHARED}, [[SHARED]]], False),
+        ([bytearray(SHARED)] * 2, False),
+        ([iter([1])], None),
+        ([1, object()], None),
+        ([SHARED, SHARED, object()], None),
+        ([functools.reduce(lambda inner, _: [inner], range(500), [])], None),
+    ],
+)
+def test_whether_items_share_parts(items: Any, apart: bool | None) -> None:
+    assert _native.are_apart(items) is apart
+    assert _native.are_apart(tuple(items)) is apart
+
+
+def fail_from_40(n: int) -> int:
+    if n >= 40:
+        raise ValueError(n)
+    return work(n)
+
+
+def fail_late_and_early(n: int) -> int:
+    if n in (70, 90):
+        if n == 70:
+            sum(range(3_000_000))  # the other one is first, in time
+        raise ValueError(n)
+    return work(n)
+
+
+@pytest.mark.parametrize(("function", "number"), [(fail_from_40, 40), (fail_late_and_early, 70)])
+def test_the_first_error_of_a_pure_function_is_that_of_a_loop(eager: None, function: Any, number: int) -> None:
+    for _ in range(10):
+        with pytest.raises(ValueError, match=str(number)) as caught:
+            safe_parallel_map(function, range(200), 2)
+        assert caught.value.__notes__ == [f"raised for item {number} of the map"]
+        assert caught.value.__context__ is None
+        assert caught.value.__cause__ is None
+
+
+def test_an_error_has_the_context_that_it_has_in_a_loop(eager: None) -> None:
+    def fails(n: int) -> int:
+        try:
+            return 1 // (n - 50) + work(n)
+        except ZeroDivisionError:
+            raise ValueError(n) from None
+
+    outer = KeyError("outer")
+
+    def maps() -> None:
+        try:
+            raise outer
+        except KeyError:
+            safe_parallel_map(fails, range(100), 2)
+
+    with pytest.raises(ValueError, match="50") as caught:
+        maps()
+    assert isinstance(caught.value.__context__, ZeroDivisionError)
+    assert caught.value.__context__.__context__ is outer
+    assert caught.value.__suppress_context__
 
 
 @pytest.mark.parametrize(

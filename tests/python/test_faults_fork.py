@@ -147,3 +147,36 @@ print(set(codes), user.get_result() > 0)
 """
     )
     assert run(program, first=first) == "{0} True"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_lock_that_another_thread_holds_is_free_in_the_child() -> None:
+    program = (
+        FORK
+        + """
+from pyferris import _runtime
+theirs, mine = _runtime.make_lock(), _runtime.make_lock()
+held, done = threading.Event(), threading.Event()
+def holds():
+    with theirs:
+        held.set()
+        done.wait()
+other = threading.Thread(target=holds)
+other.start()
+held.wait()
+
+def child():
+    assert theirs.acquire(timeout=10)
+    theirs.release()
+    mine.release()
+    assert not mine._is_owned()
+
+with mine:
+    print(in_child(child))
+    assert mine._is_owned()
+assert not theirs.acquire(blocking=False)
+done.set()
+other.join()
+"""
+    )
+    assert run(program) == "0"

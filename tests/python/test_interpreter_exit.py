@@ -6,29 +6,11 @@ import os
 
 import pytest
 from interpreter_calls import needs_interpreters
-from isolated_process import run
+from isolated_process import FORK, run
 
 pytestmark = needs_interpreters
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
-
-FORK = """
-import subprocess, warnings
-warnings.simplefilter("ignore")  # a fork with threads is what this is about
-
-def in_child(function):
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            signal.alarm(40)
-            code = function()
-        except BaseException as error:
-            os.write(2, repr(error).encode())
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-"""
 
 # --- exit
 
@@ -111,82 +93,6 @@ with isolated(1) as pool:
     print(pool.submit(add, 1).result())
 """
     assert run(program) == "1\nPoolClosed"
-
-
-# --- while a pool is being opened
-
-OPENING = """
-import pyferris._environment
-def opens_by(function):
-    pyferris._environment.capture = function
-capture = pyferris._environment.capture
-"""
-
-
-@pytest.mark.parametrize("error", ["KeyboardInterrupt", "ValueError"])
-def test_a_pool_that_cannot_be_opened_leaves_no_worker(error: str) -> None:
-    program = f"""
-def fails():
-    raise {error}("no environment")
-for _ in range(3):
-    opens_by(fails)
-    try:
-        isolated(2)
-    except {error} as error:
-        print(error)
-    opens_by(capture)
-    with isolated(2) as pool:
-        print(list(pool.map(add, range(4))))
-"""
-    assert run(OPENING + program) == "\n".join(["no environment", "[0, 1, 2, 3]"] * 3)
-
-
-def test_exit_while_a_pool_is_opened() -> None:
-    program = """
-begun = threading.Event()
-def blocks():
-    begun.set()
-    threading.Event().wait()
-opens_by(blocks)
-threading.Thread(target=isolated, args=(2,), daemon=True).start()
-begun.wait()
-print("ends")
-"""
-    assert run(OPENING + program) == "ends"
-
-
-@needs_fork
-def test_a_fork_waits_for_a_pool_that_is_opened() -> None:
-    program = (
-        FORK
-        + OPENING
-        + """
-begun, forks = threading.Event(), threading.Event()
-def slow():
-    begun.set()
-    forks.wait()
-    asleep_in_main = 0
-    while asleep_in_main < 20:
-        with open(f"/proc/self/task/{os.getpid()}/stat") as file:
-            state = file.read().rpartition(")")[2].split()[0]
-        asleep_in_main = asleep_in_main + 1 if state == "S" else 0
-        time.sleep(0.001)
-    return capture()
-opens_by(slow)
-results = []
-def use():
-    with isolated(2) as pool:
-        results.append(pool.submit(add, 5).result(50))
-user = threading.Thread(target=use)
-user.start()
-begun.wait()
-forks.set()
-print(in_child(lambda: 3))
-user.join()
-print(results)
-"""
-    )
-    assert run(program) == "3\n[5]"
 
 
 # --- fork

@@ -84,15 +84,6 @@ def test_an_initializer_that_cannot_travel_is_refused():
         SafeThreadPool(1, initializer=print, initargs=(lock,), isolation="interpreter")
 
 
-def test_the_first_interpreters_are_made_while_the_caller_goes_on():
-    _native.end_parked_interpreters()
-    for workers, early in (1, 1), (2, 2), (3, 2):
-        with SafeThreadPool(workers, isolation="interpreter"):
-            pass
-        assert _native.interpreter_counts() == (early, 0)
-        _native.end_parked_interpreters()
-
-
 def test_the_default_is_a_worker_for_each_core():
     with SafeThreadPool(isolation="interpreter") as pool:
         assert pool._max_workers == len(os.sched_getaffinity(0)) or pool._max_workers >= 1

@@ -209,3 +209,68 @@ def test_workers_and_the_main_interpreter_import_at_once_without_harm():
         [thread.join() for thread in threads]
     """
     )
+
+
+def encoded_in_many_ways() -> list[bytes]:
+    names = [
+        "cp1252",
+        "koi8-r",
+        "iso8859-15",
+        "cp437",
+        "mac-roman",
+        "utf-7",
+        "punycode",
+        "idna",
+        "utf-16",
+        "shift_jis",
+        "utf-8-sig",
+    ]
+    return ["a".encode(name) for name in names]
+
+
+def with_codecs_of_its_own() -> tuple[bytes, bytes]:
+    import codecs
+    import encodings.latin_1
+
+    codecs.register(lambda name: encodings.latin_1.getregentry() if name == "own_codec" else None)
+    for name in "own_handler", "strict":
+        codecs.register_error(name, lambda error: ("?", error.end))  # type: ignore[attr-defined]
+    return "é".encode("own_codec"), "é".encode("ascii", "own_handler")
+
+
+def what_is_known_of_them() -> list[str]:
+    import codecs
+
+    found = [codecs.lookup_error("strict").__name__]
+    for encoding, errors in ("own_codec", "strict"), ("ascii", "own_handler"):
+        try:
+            "é".encode(encoding, errors)
+        except LookupError as error:
+            found.append(str(error))
+    return found
+
+
+@needs_interpreters
+def test_codecs_of_a_pool_are_forgotten() -> None:
+    def run_in_a_pool(function: Any) -> Any:
+        with SafeThreadPool(1, isolation="interpreter") as pool:
+            return pool.submit(function).result(60)
+
+    _native.end_parked_interpreters()
+    for _ in range(2):
+        assert run_in_a_pool(encoded_in_many_ways) == encoded_in_many_ways()
+        assert run_in_a_pool(with_codecs_of_its_own) == (b"\xe9", b"?")
+        assert run_in_a_pool(what_is_known_of_them) == what_is_known_of_them()
+    assert _native.interpreter_counts() == (1, 0)  # it was one and the same all the time
+
+
+@needs_interpreters
+def test_an_interpreter_with_an_audit_hook_is_not_used_again() -> None:
+    program = """
+def hooks():
+    sys.addaudithook(lambda *_given: None)
+with SafeThreadPool(1, isolation="interpreter") as pool:
+    pool.submit(hooks).result(60)
+print(pyferris._native.interpreter_counts())
+"""
+    assert run(program) == "(0, 1)"

@@ -67,8 +67,9 @@ class ThreadPool : public std::enable_shared_from_this<ThreadPool> {
 
     /// Queues `task`. Any thread. `no_thread`: not one worker could be started; the task is not queued.
     SubmitResult submit(Task& task);
-    /// Starts workers that have no task yet, so that `count` are there, or `max_workers`. Any thread.
-    void start_workers(std::size_t count);
+    /// Starts workers that have no task yet, so that `count` are there, or `max_workers`. Any thread. Returns how many
+    /// it has started.
+    std::size_t start_workers(std::size_t count);
     /// Queues `task` again from the worker that runs it; also in a closed pool.
     void requeue(Task& task);
     /// Takes a queued task back. Any thread. False if a worker has it.

@@ -80,15 +80,15 @@ void ThreadPool::end_waiting(std::atomic<bool>& done, Worker* worker) {
 }
 
 // live_ and starting_ count the worker already; they are taken back where it cannot be started.
-void ThreadPool::start_workers(std::size_t count) {
-    for (;;) {
+std::size_t ThreadPool::start_workers(std::size_t count) {
+    for (std::size_t started = 0;; ++started) {
         {
             const std::lock_guard lock(mutex_);
-            if (closed_ || live_ >= std::min(count, max_workers_)) return;
+            if (closed_ || live_ >= std::min(count, max_workers_)) return started;
             ++starting_;
             ++live_;
         }
-        if (!start_worker()) return;
+        if (!start_worker()) return started;
     }
 }
 
