@@ -43,6 +43,7 @@ int wait_and_help(FutureObject* self, ThreadPool& pool, Deadline deadline) {
         Task* task = pool.next_while_waiting(waiter.done(), deadline, depth > kDeepest);
         PyEval_RestoreThread(state);
         if (task == nullptr) break;
+        ThreadPool::begin_taken();
         current_worker()->run(*task);
     }
     --depth;

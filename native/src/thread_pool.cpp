@@ -187,6 +187,10 @@ void ThreadPool::after_fork_in_child(const std::function<void(Task&)>& orphan) {
     for (ThreadPool* pool : registry().pools) {
         // The workers' threads do not exist here. Their records are left alone: parkers may be in any state.
         while (Task* task = pool->queue_.pop_front()) orphans.push_back(task);
+        for (const Worker* worker : pool->workers_) {
+            Task* const taken = worker->taken.load();
+            if (taken != nullptr && worker != current_) orphans.push_back(taken);
+        }
         pool->queued_.store(0, std::memory_order_relaxed);
         pool->workers_.clear();
         pool->idle_.clear();

@@ -180,3 +180,28 @@ other.join()
 """
     )
     assert run(program) == "0"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_call_that_a_worker_has_taken_and_not_begun_is_lost_in_the_child() -> None:
+    program = (
+        FORK
+        + """
+pool = SafeThreadPool(1)
+pool.submit(int).result()
+sys.setswitchinterval(20)  # nobody else gets the interpreter until this thread waits
+future = pool.submit(int, 3)
+while pool._work_queue.qsize():
+    time.perf_counter()
+def child():
+    try:
+        future.result(10)
+    except Exception as error:
+        assert type(error).__name__ == "BrokenPool", repr(error)
+    else:
+        raise AssertionError("it has a result")
+    assert pool.submit(int, 4).result(10) == 4
+print(in_child(child), future.result(10))
+"""
+    )
+    assert run(program) == "0 3"

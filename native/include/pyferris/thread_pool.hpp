@@ -86,6 +86,8 @@ class ThreadPool : public std::enable_shared_from_this<ThreadPool> {
     /// is one that nobody else comes for, first of all what is marked as wanted; nothing else where `choosy`. Null once
     /// `done` is set, or `deadline` has passed.
     Task* next_while_waiting(const std::atomic<bool>& done, Deadline deadline, bool choosy);
+    /// On a worker, attached: it begins with the task that it was given. A fork knows those that have not begun.
+    static void begin_taken() noexcept;
     /// Sets `done`, and wakes `worker` where it waits in `next_while_waiting`. Any thread, while `worker` waits for it.
     void end_waiting(std::atomic<bool>& done, Worker* worker);
     /// Takes back everything queued, in order.
@@ -110,7 +112,8 @@ class ThreadPool : public std::enable_shared_from_this<ThreadPool> {
     bool is_current() const noexcept;
 
     /// In a forked child, before it makes a thread: each pool is empty and without workers; `orphan` gets every task
-    /// that was queued. The pools' mutexes are free there (see fork_guard.hpp).
+    /// that was queued, or that a worker had taken and not begun. The pools' mutexes are free there (see
+    /// fork_guard.hpp).
     static void after_fork_in_child(const std::function<void(Task&)>& orphan);
 
   private:

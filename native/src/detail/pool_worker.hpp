@@ -3,6 +3,7 @@
 
 #include <uv.h>
 
+#include <atomic>
 #include <memory>
 
 #include "pyferris/thread_pool.hpp"
@@ -18,6 +19,7 @@ struct ThreadPool::Worker {
     std::shared_ptr<ThreadPool> pool;
     std::unique_ptr<WorkerDriver> driver;
     NativeParker parker;
+    std::atomic<Task*> taken{nullptr};  // from the queue, and not begun: it attaches; set with the pool's mutex held
     uv_thread_t thread{};
     bool searching = false;  // this is the woken one; guarded by the pool's mutex
     bool given_up = false;   // counted no more; guarded by the pool's mutex

@@ -57,6 +57,7 @@ Task* ThreadPool::next_while_waiting(const std::atomic<bool>& done, Deadline dea
         self.parker.park(kNoDeadline);  // somebody has picked it: the token comes very soon
         lock.lock();
     }
+    self.taken.store(task);
     queued_.store(queue_.size(), std::memory_order_relaxed);
     if (!queue_.empty() && !searching_ && spinning_ + starting_ == 0) {
         wake = pick_idle();
@@ -80,6 +81,8 @@ void ThreadPool::end_waiting(std::atomic<bool>& done, Worker* worker) {
 }
 
 // live_ and starting_ count the worker already; they are taken back where it cannot be started.
+void ThreadPool::begin_taken() noexcept { current_->taken.store(nullptr); }
+
 std::size_t ThreadPool::start_workers(std::size_t count) {
     for (std::size_t started = 0;; ++started) {
         {
@@ -138,6 +141,7 @@ void ThreadPool::work(Worker& self) {
             hand_over(self, *task);
             break;
         }
+        begin_taken();
         do {
             driver.run(*task);
             if (driver.must_detach()) break;
@@ -172,6 +176,7 @@ void ThreadPool::hand_over(Worker& self, Task& task) {
     {
         const std::lock_guard lock(mutex_);
         queue_.push_front(task);
+        self.taken.store(nullptr);
         queued_.store(queue_.size(), std::memory_order_relaxed);
         std::erase(workers_, &self);
         self.given_up = true;  // the new one is counted in its place
@@ -231,6 +236,7 @@ Task* ThreadPool::next(Worker& self) {
         self.parker.park(kNoDeadline);
         lock.lock();
     }
+    self.taken.store(task);
     queued_.store(queue_.size(), std::memory_order_relaxed);
     if (!queue_.empty() && !searching_ && spinning_ == 0) wake = pick_idle();
     lock.unlock();
