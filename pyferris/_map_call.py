@@ -100,7 +100,7 @@ class ParallelMap:
         driver = self.driver = Driver(func, items, self.pool, self.max_workers, not return_exceptions)
         beginning = driver.begin(return_exceptions) if driver.lanes else None
         if beginning is None:
-            self.left = driver.items = items[:]
+            self.left = items  # the map copies them before it begins
             return None
         results: list[R] = beginning.results
         done = beginning.run()

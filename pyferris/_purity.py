@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import opcode
+import operator
 import re
 import sys
 import threading
@@ -101,7 +102,7 @@ class _Check:
         elif kind in _DESCRIPTORS:
             if function.__objclass__ not in _TYPES or function.__name__ not in _pure_names.ATTRIBUTES:
                 raise _Impure(f"{function!r} is not known to be pure")
-        elif not self._library(function):
+        elif not (_is_getter(function) or _is_bound_to_constant(function) or self._library(function)):
             raise _Impure(f"{_name(function)} is {_article(kind)}, not a plain function")
 
     def together(self) -> None:
@@ -399,6 +400,22 @@ def _is_genuine(value: Any) -> bool:
 def _of_library(function: Any) -> bool:
     namespace = function.__globals__
     return not _reach.own_space(namespace) or str(namespace.get("__name__", "")).startswith("namedtuple_")
+
+
+def _is_getter(function: Any) -> bool:
+    """Whether it is an ``operator.itemgetter`` of constants."""
+    kind = type(function)
+    if kind.__module__ != "operator" or kind.__name__ != "itemgetter" or kind is not operator.itemgetter:
+        return False
+    return all(map(_is_constant, function.__reduce__()[1]))
+
+
+def _is_bound_to_constant(function: Any) -> bool:
+    """Whether it is a method of a built-in value, as ``", ".join``."""
+    owner = getattr(function, "__self__", None)
+    if type(function) is not types.BuiltinMethodType or type(owner) not in _TYPES or not _is_constant(owner):
+        return False
+    return function.__name__ in _pure_names.ATTRIBUTES
 
 
 def _is_constant(value: Any) -> bool:

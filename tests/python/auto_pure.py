@@ -316,3 +316,11 @@ def case_bytes() -> Made:
 
 def case_constants_of_the_module() -> Made:
     return lambda n: [WORDS[(n + each) % len(WORDS)] for each in range(3000)], range(60)
+
+
+def case_item_getter() -> Made:
+    return operator.itemgetter(0, -1), [tuple(range(n, n + 3)) for n in range(60)]
+
+
+def case_method_of_a_constant() -> Made:
+    return ", ".join, [[str(each) for each in range(n)] for n in range(60)]
