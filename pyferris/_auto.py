@@ -283,6 +283,8 @@ class Driver:
             return "there is one worker only, or one core"
         if not _native.in_main_interpreter():
             return "only the main interpreter makes others"
+        if sys.flags.bytes_warning and not HAS_INTERPRETERS:
+            return "worker processes do not look at bytes that are compared with text, as Python's option -b does"
         reason = self._impure()
         if reason is not None:
             return f"threads do not scale, and {reason}"

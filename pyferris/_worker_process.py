@@ -82,6 +82,13 @@ def _environment_of_start() -> dict[str, str]:
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     if root not in (*site.getsitepackages(), site.getusersitepackages()):
         found["PYTHONPATH"] = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), root)))
+    # What this interpreter was started with; there is no variable for -b.
+    flags = {
+        "PYTHONDEVMODE": sys.flags.dev_mode,
+        "PYTHONOPTIMIZE": sys.flags.optimize,
+        "PYTHONUTF8": sys.flags.utf8_mode,
+    }
+    found.update((name, str(int(value))) for name, value in flags.items() if value)
     return found
 
 

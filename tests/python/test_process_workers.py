@@ -477,3 +477,21 @@ def test_errors_name_the_way_and_one_remedy(pool: SafeThreadPool) -> None:
     with pytest.raises(TypeError, match='isolation="interpreter"') as caught:
         pool.submit(len, SafeCounter())
     assert str(caught.value).count("isolation=") == 1
+
+
+def test_a_worker_is_started_as_this_interpreter_was() -> None:
+    program = """
+import sys
+from pyferris.safe_thread import SafeThreadPool
+
+def flags():
+    return sys.flags.optimize, sys.flags.utf8_mode, sys.flags.dev_mode
+
+with SafeThreadPool(1, isolation="process") as pool:
+    print(pool.submit(flags).result() == flags(), flags())
+"""
+    for given, expected in (["-O", "-X", "utf8"], (1, 1, False)), (["-X", "dev", "-X", "utf8=0"], (0, 0, True)):
+        done = subprocess.run(
+            [sys.executable, *given, "-c", program], capture_output=True, text=True, timeout=LIMIT, check=False
+        )
+        assert done.stdout.strip() == f"True {expected}", done
