@@ -195,11 +195,9 @@ while pool._work_queue.qsize():
     time.perf_counter()
 def child():
     try:
-        future.result(10)
+        assert future.result(10) == 3  # hooks of the fork may have let the worker begin, and end
     except Exception as error:
         assert type(error).__name__ == "BrokenPool", repr(error)
-    else:
-        raise AssertionError("it has a result")
     assert pool.submit(int, 4).result(10) == 4
 print(in_child(child), future.result(10))
 """
