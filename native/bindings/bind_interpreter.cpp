@@ -118,11 +118,7 @@ void start_early(PoolShared& shared) {
 }
 
 void close(PoolShared& shared, const char* why) {
-    {
-        const std::lock_guard lock(shared.mutex);
-        if (shared.closed_by.empty()) shared.closed_by = why;
-    }
-    shared.closed.store(true, std::memory_order_release);
+    mark_closed(shared, why);
     shared.threads->close();
 }
 
@@ -156,9 +152,9 @@ PyObject* open_interpreters(PyObject* /*module*/, PyObject* args) {
         },
         static_cast<std::size_t>(stack_size));
     if (!adopt(object, shared)) return nullptr;
-    if (notifier::is_stopped())
-        close(*shared, "the interpreter is shutting down");  // nobody would run what is submitted
-    const bool at_once = initializer == Py_None;             // which may be refused
+    // Nobody would run what is submitted.
+    if (notifier::is_stopped()) close(*shared, "the interpreter is shutting down");
+    const bool at_once = initializer == Py_None;  // which may be refused
     if (at_once) start_early(*shared);
     const bool completed = complete(*shared->isolated, prepare, initializer, initargs);
     shared->isolated->opening.store(completed ? IsolatedPool::Opening::done : IsolatedPool::Opening::failed);

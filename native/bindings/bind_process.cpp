@@ -20,11 +20,7 @@ using Pools = std::vector<std::shared_ptr<PoolShared>>;
 bool close_at_exit(const Pools& pools) {
     bool open = false;
     for (const auto& shared : pools) {
-        {
-            const std::lock_guard lock(shared->mutex);
-            if (shared->closed_by.empty()) shared->closed_by = kAtExit;
-        }
-        open = !shared->closed.exchange(true, std::memory_order_acq_rel) || open;
+        open = mark_closed(*shared, kAtExit) || open;
         if (shared->threads == nullptr) continue;
         if (shared->daemon) discard_queued(*shared, nullptr);
         shared->threads->close();

@@ -217,11 +217,7 @@ PyObject* refuse(PyObject* object, PyObject* by) {
     if (shared == nullptr) return nullptr;
     std::string text;
     if (!read_text(by, &text)) return nullptr;
-    {
-        const std::lock_guard lock(shared->mutex);
-        if (shared->closed_by.empty()) shared->closed_by = text;
-    }
-    shared->closed.store(true, std::memory_order_release);
+    mark_closed(*shared, text);
     Py_RETURN_NONE;
 }
 

@@ -51,8 +51,7 @@ bool adopt(PyObject* object, const std::shared_ptr<PoolShared>& shared) {
     }
     self->shared = shared;
     if (module_state().drained && shared->threads != nullptr) {
-        shared->closed_by = kAtExit;
-        shared->closed.store(true, std::memory_order_release);
+        mark_closed(*shared, kAtExit);
         shared->threads->close();
     }
     Registry& all = registry();
@@ -60,6 +59,14 @@ bool adopt(PyObject* object, const std::shared_ptr<PoolShared>& shared) {
     std::erase_if(all.pools, [](const auto& weak) { return weak.expired(); });
     all.pools.emplace_back(shared);
     return true;
+}
+
+bool mark_closed(PoolShared& shared, const std::string& by) {
+    {
+        const std::lock_guard lock(shared.mutex);
+        if (shared.closed_by.empty()) shared.closed_by = by;
+    }
+    return !shared.closed.exchange(true, std::memory_order_acq_rel);
 }
 
 // 1: all workers are gone; 0: the time ran out; -1: error set.

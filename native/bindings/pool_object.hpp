@@ -106,6 +106,9 @@ WakeBatch* current_worker_batch() noexcept;
 /// Gives the pool object what it shares with its workers, once. False with an error set.
 bool adopt(PyObject* pool, const std::shared_ptr<PoolShared>& shared);
 
+/// The pool takes no more calls; the first reason is kept. True if it was open. Any thread.
+bool mark_closed(PoolShared& shared, const std::string& by);
+
 /// The pools of all interpreters that are not gone. Any thread.
 std::vector<std::shared_ptr<PoolShared>> all_pools();
 /// Waits until all workers of a closed pool are gone. 1; 0: the time ran out; -1: error set.

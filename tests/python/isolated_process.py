@@ -48,24 +48,6 @@ def stubborn(queue):  # will not be interrupted
 queue = SafeQueue()
 """
 
-FORK = """
-import subprocess, warnings
-warnings.simplefilter("ignore")  # a fork with threads is what this is about
-
-def in_child(function):
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            signal.alarm(40)
-            code = function()
-        except BaseException as error:
-            os.write(2, repr(error).encode())
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-"""
-
 
 def run(program: str, *, code: int = 0, error: str | None = "", first: str = "") -> str:
     """The output of the program, which ends by itself, as of ``own_process.run``."""

@@ -49,6 +49,24 @@ def asleep(count):
         time.sleep(0.001)
 """
 
+FORK = """
+import subprocess, warnings
+warnings.simplefilter("ignore")  # a fork with threads is what this is about
+
+def in_child(function):
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            signal.alarm(30)
+            code = function() or 0
+        except BaseException as error:
+            os.write(2, repr(error).encode())
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+"""
+
 
 def run(program: str, *, code: int = 0, error: str | None = "", first: str = "") -> str:
     """The output of the program, which ends by itself, with that exit code, and writes that to stderr.

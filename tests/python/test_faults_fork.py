@@ -5,26 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from own_process import run
-
-FORK = """
-import warnings
-warnings.simplefilter("ignore")  # a fork with threads is what this is about
-
-def in_child(function):
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            signal.alarm(30)
-            function()
-            code = 0
-        except BaseException as error:
-            os.write(2, repr(error).encode())
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-"""
+from own_process import FORK, run
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")

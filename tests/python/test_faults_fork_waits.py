@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from own_process import run
-from test_faults_fork import FORK
+from own_process import FORK, run
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 
@@ -190,7 +189,7 @@ def child():
     assert not thread.is_alive() and not sleeper.is_alive()
     assert pool.active_tasks == 0
     assert [pool.submit(answer, number).result(20) for number in range(3)] == [0, 1, 2]
-    again = pyferris.SafeThread(target=in_child, args=(lambda: pool.submit(answer, 1).result(20),))
+    again = pyferris.SafeThread(target=in_child, args=(lambda: pool.submit(answer, 0).result(20),))
     again.start()
     assert again.get_result(20) == 0
     assert pool.shutdown(timeout=20)

@@ -6,7 +6,8 @@ import os
 
 import pytest
 from interpreter_calls import needs_interpreters
-from isolated_process import FORK, run
+from isolated_process import run
+from own_process import FORK
 
 pytestmark = needs_interpreters
 

@@ -80,7 +80,6 @@ void ThreadPool::end_waiting(std::atomic<bool>& done, Worker* worker) {
     if (std::erase(helpers_, worker) != 0) worker->parker.unpark();
 }
 
-// live_ and starting_ count the worker already; they are taken back where it cannot be started.
 void ThreadPool::begin_taken() noexcept { current_->taken.store(nullptr); }
 
 std::size_t ThreadPool::start_workers(std::size_t count) {
@@ -95,6 +94,7 @@ std::size_t ThreadPool::start_workers(std::size_t count) {
     }
 }
 
+// live_ and starting_ count the worker already; they are taken back where it cannot be started.
 bool ThreadPool::start_worker() {
     auto worker = std::make_unique<Worker>();
     worker->pool = shared_from_this();
