@@ -14,6 +14,7 @@ from _frozen_importlib_external import ExtensionFileLoader
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from . import _frozen_start
 from ._messages import EXTENSION, LOG, STDERR, STDERR_BYTES, STDOUT, STDOUT_BYTES, WARNING
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ def capture() -> bytes:
     logging = sys.modules.get("logging")
     return marshal.dumps(
         {
+            "prefixes": (sys.prefix, sys.exec_prefix),
+            "library": os.path.dirname(os.__file__) + os.sep,
+            "site": _frozen_start.needed_by_imports,
             "path": [entry for entry in sys.path if type(entry) is str],
             "argv": [str(argument) for argument in getattr(sys, "argv", ())],
             "environ": dict(os.environ),

@@ -9,9 +9,9 @@ Imports nothing but built-in modules: workers use it.
 # pyright: reportUnknownLambdaType=false, reportUnknownParameterType=false
 from __future__ import annotations
 
+import _frozen_importlib_external
 import _thread
 import builtins
-import os
 import sys
 from _weakref import ref
 
@@ -27,7 +27,9 @@ Module: Any = type(sys)
 Cell: Any = type((lambda it: lambda: it)(0).__closure__[0])  # type: ignore[index]
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "<missing>", "__slots__": ()})()
 
-ORIGIN = int.from_bytes(os.urandom(7), "little")  # of the tokens that are given here
+SYSTEM: Any = _frozen_importlib_external._os  # type: ignore[attr-defined]  # posix or nt: what there is of os at once
+
+ORIGIN = int.from_bytes(SYSTEM.urandom(7), "little")  # of the tokens that are given here
 
 
 class Tokens:

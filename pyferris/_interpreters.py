@@ -10,10 +10,9 @@ import marshal
 import os
 import sys
 import threading
-from _frozen_importlib_external import MAGIC_NUMBER
 from typing import TYPE_CHECKING, Any
 
-from . import _native, _runtime
+from . import _frozen_start, _native, _runtime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +46,7 @@ _MODULES = (
     "_worker_guard",
     "_worker_main",
     "_worker_output",
+    "_worker_site",
 )
 
 # Run in a new interpreter, with ``path`` and ``found``: imports without looking for files, which takes half of the time
@@ -94,6 +94,7 @@ def preload() -> None:
             except ImportError:  # left out of this build
                 continue
         _native.keep_memory_at_exit()
+        _frozen_start.set_up()
         _preloaded = True
 
 
@@ -134,7 +135,7 @@ def _bytecode() -> dict[str, tuple[str, bytes, list[str] | None]]:
         before, _, after = spec.cached.rpartition(own)
         for module in modules:
             file = os.path.join(os.path.dirname(spec.origin), module + ".py")
-            code = _code(file, before + module + after)
+            code = _frozen_start.read_code(file, before + module + after)
             if code is None:
                 continue
             if module == "__init__":
@@ -142,18 +143,6 @@ def _bytecode() -> dict[str, tuple[str, bytes, list[str] | None]]:
             else:
                 found[spec.name.removesuffix(own) + module] = file, code, None
     return found
-
-
-def _code(file: str, cached: str) -> bytes | None:
-    try:
-        source = os.stat(file)
-        with open(cached, "rb", buffering=0) as stream:
-            data = stream.read()
-    except OSError:
-        return None
-    facts = (0, int(source.st_mtime) & 0xFFFFFFFF, source.st_size & 0xFFFFFFFF)
-    begins = MAGIC_NUMBER + b"".join(fact.to_bytes(4, "little") for fact in facts)
-    return data[16:] if data[:16] == begins else None
 
 
 def _environment_of_pool() -> bytes:

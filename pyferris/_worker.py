@@ -10,10 +10,10 @@ from __future__ import annotations
 import gc
 import io
 import marshal
-import os
 import sys
 
-from . import _native, _worker_guard, _worker_output
+from . import _native, _worker_guard, _worker_output, _worker_site
+from ._homes import SYSTEM
 
 TYPE_CHECKING = False  # typing is not imported in a worker
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["end", "enter", "flush", "leave"]
 
 _PRIVATE = ("pyferris._worker", "pyferris._native", "_frozen_importlib", "sys.monitoring")
+# Not there from the first, and imported by so much that they stay once they are.
+_LASTING = ("_collections_abc", "genericpath", "os", "posixpath", "stat")
 _THREADS_END = 0.25  # seconds that threads of user code get to end by themselves
 
 _baseline: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {}  # module, its namespace, copies of its containers
@@ -45,6 +47,7 @@ def enter(environment: bytes, send: Send, request: Callable[[int, bytes, float],
     global _send, _settings, _outputs
     state = marshal.loads(environment)
     if not _baseline:
+        _worker_site.install()
         _worker_guard.install()
         _settings = _current_settings()
         _note_freezing()
@@ -52,14 +55,14 @@ def enter(environment: bytes, send: Send, request: Callable[[int, bytes, float],
         _freeze()  # the collector need not look at what stays
     _send = send
     _worker_output.hear_nothing()
-    _worker_guard.allow(state["extensions"], request)
+    _worker_guard.allow(state["extensions"], state["library"], request)
+    _worker_site.enter(state["prefixes"], state["site"])
     sys.path[:] = state["path"]
     sys.argv = list(state["argv"])
     sys.dont_write_bytecode = state["dont_write_bytecode"]
     sys.setrecursionlimit(state["recursion_limit"])
     sys.set_int_max_str_digits(state["max_str_digits"])
-    os.environ.clear()
-    os.environ.update(state["environ"])
+    _set_environ(state["environ"])
     sys.stdin = io.StringIO()  # the process's is the main interpreter's to read
     _outputs = (_Output(1, state["stdout"], _tell), _Output(2, state["stderr"], _tell))
     sys.stdout, sys.stderr = _outputs
@@ -120,6 +123,22 @@ class _Output(_worker_output.TextOutput):
             _buffered = True
             _send(0, b"")
         return length
+
+
+def _set_environ(environ: dict[str, str]) -> None:
+    of_system: Any = SYSTEM.environ  # what os makes its own of
+    of_system.clear()
+    if SYSTEM.__name__ == "nt":
+        of_system.update(environ)
+    else:
+        encoding, errors = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
+        of_system.update(
+            (name.encode(encoding, errors), value.encode(encoding, errors)) for name, value in environ.items()
+        )
+    os: Any = sys.modules.get("os")
+    if os is not None:
+        os.environ.clear()
+        os.environ.update(environ)
 
 
 # --- warnings
@@ -199,12 +218,27 @@ def _note_freezing() -> None:
 
 def _take_baseline() -> None:
     for name, module in list(sys.modules.items()):
-        namespace = {} if _is_private(name) else dict(vars(module))
-        containers = _native.copy_containers(namespace)
-        containers.pop("__builtins__", None)  # the namespace of builtins, which is there by itself
-        if name == "sys":
-            del containers["modules"]
-        _baseline[name] = (module, namespace, containers)
+        _keep(name, module)
+    for name in _LASTING:
+        if name not in _baseline:
+            _worker_guard.when_imported(name, _keep_late)
+
+
+def _keep(name: str, module: Any) -> None:
+    """Note what ``module`` is like now, for ``leave``."""
+    namespace: dict[str, Any] = {} if _is_private(name) else dict(module.__dict__)
+    containers = _native.copy_containers(namespace)
+    containers.pop("__builtins__", None)  # the namespace of builtins, which is there by itself
+    if name == "sys":
+        del containers["modules"]
+    _baseline[name] = (module, namespace, containers)
+
+
+def _keep_late(module: Any) -> None:
+    name = module.__spec__.name
+    _keep(name, module)
+    if name == "os":
+        _keep("os.path", module.path)
 
 
 def _current_settings() -> tuple[Any, ...]:

@@ -10,9 +10,10 @@ import _imp
 import codecs
 import encodings
 import marshal
-import os
 import sys
 
+from . import _worker_site
+from ._homes import SYSTEM
 from ._messages import EXTENSION
 
 TYPE_CHECKING = False  # typing is not imported in a worker
@@ -41,7 +42,7 @@ _request: Request | None = None
 _after: dict[str, Callable[[Any], None]] = {}
 _create_dynamic: Callable[..., Any] = _imp.create_dynamic
 _exec_builtin: Callable[[Any], Any] = _imp.exec_builtin
-_library = os.path.dirname(os.__file__) + os.sep
+_library = ""  # the directory of Python's own modules
 
 
 def install() -> None:
@@ -50,20 +51,26 @@ def install() -> None:
     _imp.exec_builtin = _guarded_exec
     if "_signal" in sys.modules:
         _guard_signal(sys.modules["_signal"])
-    # The environment of the process is the main interpreter's; os.environ here is a copy.
-    os.putenv = os.unsetenv = _nothing
-    # No worker lives through a fork, and what was registered would stay for good.
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork = _nothing
+    both: list[Any] = [SYSTEM, sys.modules.get("os", SYSTEM)]
+    for module in both:  # os takes over what it finds when it is imported
+        # The environment of the process is the main interpreter's; os.environ here is a copy.
+        module.putenv = module.unsetenv = _nothing
+        # No worker lives through a fork, and what was registered would stay for good.
+        if hasattr(module, "register_at_fork"):
+            module.register_at_fork = _nothing
     _codecs.register = codecs.register = _noting_register
     _codecs.register_error = codecs.register_error = _noting_register_error
     sys.addaudithook = _noting_add_audit_hook  # type: ignore[assignment]
     sys.meta_path.insert(0, _Watcher)
 
 
-def allow(extensions: dict[str, str], request: Request | None) -> None:
-    """Say which extension modules the main interpreter has loaded, from which files, and whom to ask for others."""
-    global _request
+def allow(extensions: dict[str, str], library: str, request: Request | None) -> None:
+    """Say which extension modules the main interpreter has loaded, from which files, and whom to ask for others.
+
+    ``library``: the directory of Python's own modules, with a separator at its end.
+    """
+    global _library, _request
+    _library = library
     _known.clear()
     _known.update(extensions)
     _request = request
@@ -186,17 +193,17 @@ def _nothing(*_arguments: Any, **_options: Any) -> None:
 
 
 class _Watcher:
-    """A finder that finds nothing itself: it adds an action to the loading of a few modules."""
+    """A finder that asks the others: it adds an action to the loading of a few modules, and those that are site's."""
 
     @staticmethod
     def find_spec(name: str, path: Any = None, target: Any = None) -> Any:
-        if name not in _after:
+        if not _worker_site.note_import(name) and name not in _after:
             return None
-        for finder in sys.meta_path:
+        for finder in list(sys.meta_path):
             if finder is not _Watcher and hasattr(finder, "find_spec"):
                 spec = finder.find_spec(name, path, target)
                 if spec is not None:
-                    if spec.loader is not None:
+                    if name in _after and spec.loader is not None:
                         spec.loader = _Loader(spec.loader)  # type: ignore[assignment]
                     return spec
         return None
@@ -215,4 +222,4 @@ class _Loader:
     def exec_module(self, module: Any) -> None:
         module.__spec__.loader = module.__loader__ = self._loader
         self._loader.exec_module(module)
-        _after[module.__name__](module)
+        _after[module.__spec__.name](module)  # not __name__: that of _collections_abc is collections.abc

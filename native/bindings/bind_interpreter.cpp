@@ -3,6 +3,7 @@
 
 #include "context_scope.hpp"
 #include "exit_memory.hpp"
+#include "frozen_start.hpp"
 #include "interpreter_worker.hpp"
 #include "notifier.hpp"
 #include "py_args.hpp"
@@ -236,6 +237,30 @@ PyObject* set_bootstrap(PyObject* /*module*/, PyObject* args) {
     Py_RETURN_NONE;
 }
 
+// `set_frozen_start(modules, before, after, original)`: a list of (name, code, is_package), and the parts of ShortSite.
+PyObject* set_frozen_start(PyObject* /*module*/, PyObject* args) {
+    PyObject* modules = nullptr;
+    const char* parts[3] = {};
+    Py_ssize_t sizes[3] = {};
+    if (PyArg_ParseTuple(args, "O!y#y#y#", &PyList_Type, &modules, &parts[0], &sizes[0], &parts[1], &sizes[1],
+                         &parts[2], &sizes[2]) == 0) {
+        return nullptr;
+    }
+    std::vector<FrozenModule> found;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(modules); ++i) {
+        const char *name = nullptr, *code = nullptr;
+        Py_ssize_t size = 0;
+        int is_package = 0;
+        if (PyArg_ParseTuple(PyList_GET_ITEM(modules, i), "sy#p", &name, &code, &size, &is_package) == 0) {
+            return nullptr;
+        }
+        found.push_back({name, {code, static_cast<std::size_t>(size)}, is_package != 0});
+    }
+    const auto part = [&](int each) { return std::string(parts[each], static_cast<std::size_t>(sizes[each])); };
+    FrozenStart::set(std::move(found), {part(0), part(1), part(2)});
+    Py_RETURN_NONE;
+}
+
 PyObject* counts(PyObject* /*module*/, PyObject* /*unused*/) {
     return Py_BuildValue("nn", static_cast<Py_ssize_t>(Interpreter::count_parked()),
                          static_cast<Py_ssize_t>(Interpreter::count_retired()));
@@ -332,6 +357,7 @@ PyMethodDef functions[] = {
     {"current_output", current_output, METH_NOARGS, nullptr},
     {"open_interpreters", open_interpreters, METH_VARARGS, nullptr},
     {"set_interpreter_bootstrap", set_bootstrap, METH_VARARGS, nullptr},
+    {"set_frozen_start", set_frozen_start, METH_VARARGS, nullptr},
     {"same_values", same_values, METH_VARARGS, nullptr},
     {"copy_containers", copy_containers, METH_O, nullptr},
     {"interpreter_counts", counts, METH_NOARGS, nullptr},

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <thread>
 
+#include "frozen_start.hpp"
 #include "py_compat.hpp"
 #include "pyferris/fork_guard.hpp"
 #include "thread_state.hpp"
@@ -125,7 +126,11 @@ std::unique_ptr<Interpreter> Interpreter::make([[maybe_unused]] const std::funct
     config.gil = PyInterpreterConfig_OWN_GIL;
     PyThreadState* state = nullptr;
     ++alive;
-    const PyStatus status = Py_NewInterpreterFromConfig(&state, &config);
+    PyStatus status;
+    {
+        const FrozenStart frozen;
+        status = Py_NewInterpreterFromConfig(&state, &config);
+    }
     if (PyStatus_Exception(status) != 0 || state == nullptr) {
         --alive;
         *error = status.err_msg != nullptr ? status.err_msg : "no interpreter could be made";
@@ -267,6 +272,7 @@ void Interpreter::forget_after_fork() {
     all.parked.clear();
     all.retired.clear();
     alive.store(0);
+    FrozenStart::forget_after_fork();
 }
 
 }  // namespace pyferris::python

@@ -8,6 +8,7 @@
 #include "notifier.hpp"
 #include "py_compat.hpp"
 #include "py_wait.hpp"
+#include "pyferris/cores.hpp"
 #include "thread_state.hpp"
 #include "worker_messages.hpp"
 
@@ -66,11 +67,31 @@ bool InterpreterWorker::is_unwanted() const {
 // False where it must not go on, or not now. Attached to no interpreter but a new one.
 bool InterpreterWorker::wait_until_opened() const {
     const IsolatedPool& pool = *shared_->isolated;
+    spread();  // who opens the pool was on a core itself before
     while (pool.opening.load(std::memory_order_acquire) == IsolatedPool::Opening::prepared) {
         if (is_unwanted() || fork_is_near()) return false;
         std::this_thread::sleep_for(kOpeningPoll);
     }
     return !is_unwanted();
+}
+
+// When it begins to compute: off the cores of the pool's other workers.
+void InterpreterWorker::spread() const {
+    const Seen mine = see_this_thread();
+    slot_->thread.store(mine.thread, std::memory_order_relaxed);
+    slot_->core.store(mine.core, std::memory_order_relaxed);
+    std::vector<Seen> others;
+    bool meets = false;
+    {
+        const std::lock_guard lock(shared_->isolated->mutex);
+        for (const auto& slot : shared_->isolated->slots) {
+            const int core = slot->core.load(std::memory_order_relaxed);
+            if (slot == slot_ || core < 0) continue;
+            others.push_back({slot->thread.load(std::memory_order_relaxed), core});
+            meets = meets || core == mine.core;
+        }
+    }
+    if (meets) slot_->core.store(leave_to_others(others), std::memory_order_relaxed);
 }
 
 // Not attached; `attached` is held.
@@ -122,6 +143,7 @@ bool InterpreterWorker::start() {
 
 bool InterpreterWorker::begin() {
     this_slot = slot_.get();
+    spread();
     std::string error;
     bool leased = false;
     while (!leased && error.empty()) {
@@ -155,6 +177,7 @@ bool InterpreterWorker::begin() {
 // thread still points there, so that it must never attach again.
 bool InterpreterWorker::attach() {
     wait_for_fork();
+    spread();
     slot_->attached.lock();
     if (slot_->interpreter == nullptr) {
         slot_->attached.unlock();
@@ -169,6 +192,7 @@ bool InterpreterWorker::must_detach() { return fork_is_near(); }
 void InterpreterWorker::detach() {
     slot_->state = PyEval_SaveThread();
     slot_->attached.unlock();
+    slot_->core.store(-1, std::memory_order_relaxed);
 }
 
 // The shipped function, borrowed; null with an error set.

@@ -57,6 +57,7 @@ class InterpreterWorker final : public WorkerDriver {
   private:
     void set_gone(bool gone);
     bool is_unwanted() const;
+    void spread() const;
     bool wait_until_opened() const;
     bool begin();
     bool lease(std::string* error);

@@ -34,6 +34,9 @@ struct WorkerSlot {
     std::atomic<std::uint64_t> calls{0};          // begun so far: tells one call from the next
     std::atomic<std::int64_t> finished{0};        // calls, but batches; changed by the worker
 
+    std::atomic<long> thread{0};  // the worker's, and where it was seen when it began to compute; -1: it does not.
+    std::atomic<int> core{-1};    // Changed by the worker
+
     std::atomic<bool> said_aside{false};  // something was sent home outside of calls
     std::atomic<bool> told{false};  // CallCancelled was raised in the call that runs; changed attached to `interpreter`
 

@@ -10,7 +10,7 @@ import pytest
 from interpreter_calls import LIMIT, needs_interpreters
 from isolated_process import run
 
-from pyferris import _interpreters
+from pyferris import _frozen_start
 from pyferris.thread_pool import SafeThreadPool
 
 pytestmark = needs_interpreters
@@ -62,21 +62,21 @@ def test_a_worker_finds_other_modules_of_the_package():
 def test_bytecode_counts_only_if_it_is_of_the_file_as_it_is(tmp_path: Path, checked: str) -> None:
     source, cached = tmp_path / "module.py", tmp_path / "module.pyc"
     source.write_text("a = 1\n")
-    assert _interpreters._code(str(source), str(cached)) is None
+    assert _frozen_start.read_code(str(source), str(cached)) is None
     py_compile.compile(str(source), str(cached), invalidation_mode=py_compile.PycInvalidationMode.TIMESTAMP)
-    assert _interpreters._code(str(source), str(cached)) == cached.read_bytes()[16:]
+    assert _frozen_start.read_code(str(source), str(cached)) == cached.read_bytes()[16:]
     facts = source.stat()
     source.write_text("a = 10\n")
     os.utime(source, (facts.st_atime, facts.st_mtime))
-    assert _interpreters._code(str(source), str(cached)) is None  # another size
+    assert _frozen_start.read_code(str(source), str(cached)) is None  # another size
     source.write_text("a = 2\n")
     os.utime(source, (facts.st_atime, facts.st_mtime))
-    assert _interpreters._code(str(source), str(cached)) is not None  # as for CPython
+    assert _frozen_start.read_code(str(source), str(cached)) is not None  # as for CPython
     os.utime(source, (facts.st_atime, facts.st_mtime + 10))
-    assert _interpreters._code(str(source), str(cached)) is None  # another time
+    assert _frozen_start.read_code(str(source), str(cached)) is None  # another time
     py_compile.compile(str(source), str(cached), invalidation_mode=getattr(py_compile.PycInvalidationMode, checked))
-    assert _interpreters._code(str(source), str(cached)) is None
+    assert _frozen_start.read_code(str(source), str(cached)) is None
     cached.write_bytes(b"")
-    assert _interpreters._code(str(source), str(cached)) is None
+    assert _frozen_start.read_code(str(source), str(cached)) is None
     source.unlink()
-    assert _interpreters._code(str(source), str(cached)) is None
+    assert _frozen_start.read_code(str(source), str(cached)) is None
