@@ -12,7 +12,7 @@ import threading
 import types
 from typing import TYPE_CHECKING, Any
 
-from . import _pure_names, _reach
+from . import _pure_names, _reach, _untouched
 from ._homes import MISSING
 from ._plain import is_plain, keeps_order
 from ._shipping import is_original_builtin
@@ -232,8 +232,9 @@ class _Check:
                 raise _Impure(f"{name}.{attribute} has been patched")
             if verdict == _reach.REFERRED and where[1] != attribute and where[0] not in _pure_names.ACCELERATORS:
                 raise _Impure(f"{name}.{attribute} has been patched")
-        for each in (name, *_BELOW.get(name, ())):
-            _check_untouched(each)
+        patched = _untouched.find_patched(name)
+        if patched is not None:
+            raise _Impure(f"{patched} has been patched")
 
     def _code(self, code: CodeType, name: str, outer: frozenset[str], modules: frozenset[str]) -> None:
         """``outer``: variables of the scopes around the function that is checked. ``modules``: names of modules."""
@@ -364,42 +365,6 @@ def _name(function: Any) -> str:
 def _article(kind: type) -> str:
     name = kind.__qualname__
     return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
-
-
-# --- whether the standard library's own code has been patched
-
-_BELOW = {
-    "json": ("json.encoder", "json.decoder", "json.scanner"),
-    "re": ("re._compiler", "re._parser"),
-    "collections": (),
-    "statistics": ("fractions", "numbers"),
-}
-
-
-def _check_untouched(name: str) -> None:
-    module = sys.modules.get(name)
-    if module is None or not isinstance(getattr(module, "__file__", None), str):
-        return
-    for attribute, value in list(module.__dict__.items()):
-        if attribute.startswith("__"):
-            continue
-        if not _is_genuine(value) or _reach.judge(module, attribute, value)[0] == _reach.PATCHED:
-            raise _Impure(f"{name}.{attribute} has been patched")
-
-
-def _is_genuine(value: Any) -> bool:
-    """Whether a function of the standard library, or each of a class, has been compiled there."""
-    kind = type(value)
-    if kind is _reach.Function:
-        return _of_library(value)
-    if kind is type and value.__flags__ & 1 << 9:
-        return all(_of_library(each) for each in vars(value).values() if type(each) is _reach.Function)
-    return True
-
-
-def _of_library(function: Any) -> bool:
-    namespace = function.__globals__
-    return not _reach.own_space(namespace) or str(namespace.get("__name__", "")).startswith("namedtuple_")
 
 
 def _is_getter(function: Any) -> bool:
