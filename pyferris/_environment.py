@@ -35,7 +35,7 @@ def capture() -> bytes:
         {
             "prefixes": (sys.prefix, sys.exec_prefix),
             "library": os.path.dirname(os.__file__) + os.sep,
-            "site": _frozen_start.needed_by_imports,
+            "finds_distutils": _frozen_start.finds_distutils,
             "path": [entry for entry in sys.path if type(entry) is str],
             "argv": [str(argument) for argument in getattr(sys, "argv", ())],
             "environ": dict(os.environ),

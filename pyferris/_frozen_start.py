@@ -1,22 +1,26 @@
 """What new interpreters find frozen rather than in files: the main interpreter's side of frozen_start.hpp.
 
 Among it is a short ``site``: a worker has the paths of this interpreter, and what else ``site`` does can wait until it
-is needed (``_worker_site``). Not so where code of others runs as an interpreter begins: a ``sitecustomize``, or a line
-of a ``.pth`` file. Then workers have all of ``site`` from the first.
+is used (``_worker_site``). Not so where code of others runs as an interpreter begins: a ``sitecustomize``, or a line of
+a ``.pth`` file. Then workers have all of ``site`` from the first.
 """
 
 from __future__ import annotations
 
 import _imp
+import codecs
 import marshal
 import os
 import sys
 from _frozen_importlib_external import MAGIC_NUMBER
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _native
 
-__all__ = ["needed_by_imports", "read_code", "set_up"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["finds_distutils", "read_code", "set_up"]
 
 _GAP = b"which threads make interpreters"
 
@@ -32,25 +36,39 @@ if _thread.get_ident() not in memoryview({_GAP!r}).cast("L"):
     exec(original, globals())
 """
 
-# Files that add a finder of modules, each of one kind: the modules of a package that is installed to be edited, and
-# distutils, which is setuptools' since Python 3.12.
-_EDITABLE = "editable"
-_DISTUTILS = ("_virtualenv.pth", "distutils-precedence.pth")
+# A module that is frozen here and says, wherever it is run, that it is from its file. The code is that of the file.
+_AS_OF_FILE = """
+from _frozen_importlib_external import SourceFileLoader, spec_from_file_location
+__loader__ = SourceFileLoader(__name__, "its file")
+__spec__ = spec_from_file_location(__name__, "its file", loader=__loader__, submodule_search_locations="its places")
+__file__, __cached__ = __spec__.origin, __spec__.cached
+del SourceFileLoader, spec_from_file_location
+exec("its code", globals())
+"""
 
-needed_by_imports = False  # a finder that site would add may be the one for a module that is not Python's own
+# Each adds a finder for distutils, which is setuptools' since Python 3.12, and is needed for nothing else.
+_OF_DISTUTILS = ("_virtualenv.pth", "distutils-precedence.pth")
+
+finds_distutils = False
+"""Workers without ``site`` miss a finder for ``distutils``."""
 
 
 def set_up() -> None:
     """Say what new interpreters find frozen. Once, before the first is made."""
-    global needed_by_imports
+    global finds_distutils
     site = sys.modules.get("site")
     if site is None or getattr(site.__spec__, "origin", None) != "frozen":
         return  # as all of Python's own: it is not to be frozen here, or site was not to be imported
     files = _files_that_run(site)
     customized = "sitecustomize" in sys.modules or "usercustomize" in sys.modules
-    short = not customized and all(_EDITABLE in file or file in _DISTUTILS for file in files)
-    needed_by_imports = short and any(_EDITABLE in file for file in files)
+    short = not customized and all(file in _OF_DISTUTILS or _is_ours(file) for file in files)
+    finds_distutils = short and any(file in _OF_DISTUTILS for file in files)
     _native.set_frozen_start(list(_encodings()), *(_short_site() if short else (b"", b"", b"")))
+
+
+def _is_ours(file: str) -> bool:
+    """Whether it is for this package, installed to be edited: workers have its modules without a finder."""
+    return "editable" in file and "pyferris" in file
 
 
 def read_code(file: str, cached: str) -> bytes | None:
@@ -66,15 +84,23 @@ def read_code(file: str, cached: str) -> bytes | None:
     return data[16:] if data[:16] == begins else None
 
 
-def _encodings() -> Any:
-    """Of what is loaded of the package ``encodings``: name, code, whether it is the package."""
-    for name, module in list(sys.modules.items()):
-        if name == "encodings" or name.startswith("encodings."):
-            spec = getattr(module, "__spec__", None)
-            if spec is not None and spec.name == name and spec.origin is not None and spec.cached is not None:
-                code = read_code(spec.origin, spec.cached)
-                if code is not None:
-                    yield name, code, name == "encodings"
+def _encodings() -> Iterator[tuple[str, bytes, bool]]:
+    """Of the package ``encodings``, what an interpreter begins with: name, code, whether it is the package."""
+    of_files = codecs.lookup(sys.getfilesystemencoding()).name.replace("-", "_")
+    for name in {"encodings", "encodings.aliases", "encodings.utf_8", f"encodings.{of_files}"}:
+        spec = getattr(sys.modules.get(name), "__spec__", None)
+        if spec is None or spec.name != name or spec.origin is None or spec.cached is None:
+            continue
+        code = read_code(spec.origin, spec.cached)
+        if code is not None:
+            own = {
+                "its file": spec.origin,
+                "its places": spec.submodule_search_locations,
+                "its code": marshal.loads(code),
+            }
+            whole = compile(_AS_OF_FILE, f"<frozen {name}>", "exec", dont_inherit=True)
+            constants = tuple(own.get(each, each) if type(each) is str else each for each in whole.co_consts)
+            yield name, marshal.dumps(whole.replace(co_consts=constants)), name == "encodings"
 
 
 def _short_site() -> tuple[bytes, bytes, bytes]:

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["end", "enter", "flush", "leave"]
 
 _PRIVATE = ("pyferris._worker", "pyferris._native", "_frozen_importlib", "sys.monitoring")
-# Not there from the first, and imported by so much that they stay once they are.
-_LASTING = ("_collections_abc", "genericpath", "os", "posixpath", "stat")
 _THREADS_END = 0.25  # seconds that threads of user code get to end by themselves
 
 _baseline: dict[str, tuple[Any, dict[str, Any], dict[str, Any]]] = {}  # module, its namespace, copies of its containers
@@ -56,7 +54,7 @@ def enter(environment: bytes, send: Send, request: Callable[[int, bytes, float],
     _send = send
     _worker_output.hear_nothing()
     _worker_guard.allow(state["extensions"], state["library"], request)
-    _worker_site.enter(state["prefixes"], state["site"])
+    _worker_site.enter(state["prefixes"], state["finds_distutils"])
     sys.path[:] = state["path"]
     sys.argv = list(state["argv"])
     sys.dont_write_bytecode = state["dont_write_bytecode"]
@@ -219,9 +217,6 @@ def _note_freezing() -> None:
 def _take_baseline() -> None:
     for name, module in list(sys.modules.items()):
         _keep(name, module)
-    for name in _LASTING:
-        if name not in _baseline:
-            _worker_guard.when_imported(name, _keep_late)
 
 
 def _keep(name: str, module: Any) -> None:
@@ -234,11 +229,12 @@ def _keep(name: str, module: Any) -> None:
     _baseline[name] = (module, namespace, containers)
 
 
-def _keep_late(module: Any) -> None:
-    name = module.__spec__.name
-    _keep(name, module)
-    if name == "os":
-        _keep("os.path", module.path)
+def _keep_os() -> None:
+    """Import ``os`` for all pools to come, as it is imported by so much, now that nothing of a pool's is left."""
+    __import__("os")
+    for name, module in list(sys.modules.items()):
+        if name not in _baseline:
+            _keep(name, module)
 
 
 def _current_settings() -> tuple[Any, ...]:
@@ -258,6 +254,7 @@ def _clean() -> bool:
     if tracing is not None and tracing.is_tracing():
         tracing.stop()
     _worker_guard.forget_codecs()
+    needs_os = "os" in sys.modules and "os" not in _baseline
     dropped = _restore_modules()
     if _outputs:
         sys.stdout, sys.stderr = _outputs  # for destructors
@@ -280,6 +277,9 @@ def _clean() -> bool:
             namespace.clear()
         gc.collect()
         sys.unraisablehook = hook
+    if needs_os:
+        _keep_os()
+        _froze = True
     if _froze:
         _freeze()
         _froze = False

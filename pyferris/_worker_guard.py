@@ -193,18 +193,19 @@ def _nothing(*_arguments: Any, **_options: Any) -> None:
 
 
 class _Watcher:
-    """A finder that asks the others: it adds an action to the loading of a few modules, and those that are site's."""
+    """A finder that finds nothing itself: it adds something to the loading of a few modules."""
 
     @staticmethod
     def find_spec(name: str, path: Any = None, target: Any = None) -> Any:
-        if not _worker_site.note_import(name) and name not in _after:
-            return None
-        for finder in list(sys.meta_path):
+        spec: Any = _worker_site.find_spec(name)
+        if spec is not None or name not in _after:
+            return spec
+        for finder in sys.meta_path:
             if finder is not _Watcher and hasattr(finder, "find_spec"):
                 spec = finder.find_spec(name, path, target)
                 if spec is not None:
-                    if name in _after and spec.loader is not None:
-                        spec.loader = _Loader(spec.loader)  # type: ignore[assignment]
+                    if spec.loader is not None:
+                        spec.loader = _Loader(spec.loader)
                     return spec
         return None
 
@@ -222,4 +223,4 @@ class _Loader:
     def exec_module(self, module: Any) -> None:
         module.__spec__.loader = module.__loader__ = self._loader
         self._loader.exec_module(module)
-        _after[module.__spec__.name](module)  # not __name__: that of _collections_abc is collections.abc
+        _after[module.__name__](module)

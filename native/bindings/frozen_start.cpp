@@ -26,7 +26,10 @@ struct Start {
 };
 
 Start& start() {
-    static auto* const instance = new Start();
+    static Start* const instance = [] {
+        ForkGuard::add([] { start().mutex.lock(); }, [] { start().mutex.unlock(); });
+        return new Start();
+    }();
     return *instance;
 }
 
@@ -44,7 +47,7 @@ std::unique_ptr<Table> make_table(const Start& all) {
     for (const FrozenModule& each : all.modules) {
         table->modules.push_back(frozen(each.name.c_str(), each.code, each.is_package));
     }
-    if (!all.site.original.empty()) {
+    if (!all.site.original.empty() && !all.makers.empty()) {
         const std::size_t size = all.makers.size() * sizeof(unsigned long);
         std::string& code = table->site;
         code = all.site.before;
@@ -59,15 +62,12 @@ std::unique_ptr<Table> make_table(const Start& all) {
 }
 
 // Has the table say who makes interpreters now. With the mutex held. Leaves a table alone that somebody else has put in
-// place, as a program with modules of its own frozen does before Python starts.
+// place, as a program with modules of its own frozen does before Python starts. What it has but `site` stays in it: who
+// has found a module there asks for its code only then.
 void publish(Start& all) {
     const std::atomic_ref<const _frozen*> current(PyImport_FrozenModules);
     const _frozen* const seen = current.load(std::memory_order_relaxed);
     if (seen != nullptr && (all.tables.empty() || seen != all.tables.back()->modules.data())) return;
-    if (all.makers.empty()) {
-        current.store(nullptr, std::memory_order_release);
-        return;
-    }
     all.tables.push_back(make_table(all));
     current.store(all.tables.back()->modules.data(), std::memory_order_release);
 }
@@ -92,8 +92,6 @@ FrozenStart::~FrozenStart() {
 }
 
 void FrozenStart::set(std::vector<FrozenModule> modules, ShortSite site) {
-    static std::once_flag guarded;
-    std::call_once(guarded, [] { ForkGuard::add([] { start().mutex.lock(); }, [] { start().mutex.unlock(); }); });
     Start& all = start();
     const std::lock_guard lock(all.mutex);
     all.modules = std::move(modules);
@@ -103,6 +101,7 @@ void FrozenStart::set(std::vector<FrozenModule> modules, ShortSite site) {
 void FrozenStart::forget_after_fork() {
     Start& all = start();
     const std::lock_guard lock(all.mutex);
+    if (all.makers.empty()) return;
     all.makers.clear();
     publish(all);
 }

@@ -60,7 +60,10 @@ int leave_to_others(const std::vector<Seen>& others) noexcept {
         if (other.core >= 0 && other.core < CPU_SETSIZE) CPU_CLR(static_cast<std::size_t>(other.core), &free);
     }
     if (CPU_COUNT(&free) == 0 || sched_setaffinity(0, sizeof free, &free) != 0) return mine;
-    sched_setaffinity(0, sizeof allowed, &allowed);
+    cpu_set_t now;
+    if (sched_getaffinity(0, sizeof now, &now) == 0 && CPU_EQUAL(&now, &free)) {  // else somebody has changed it
+        sched_setaffinity(0, sizeof allowed, &allowed);
+    }
     return sched_getcpu();
 }
 

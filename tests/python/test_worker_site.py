@@ -166,22 +166,17 @@ def test_paths_of_a_pth_file_need_no_site(installed: Installed, tmp_path: Path) 
     assert installed.run(program) == "(5, False)"
 
 
-def test_the_finder_of_an_editable_package_comes_with_the_first_import_of_any(installed: Installed) -> None:
+def test_an_editable_package_has_its_finder_from_the_first(installed: Installed) -> None:
     (installed.packages / "__editable__.only_here.pth").write_text(LINE_OF_FINDER)
     program = """
     def find():
         import sys
-        import string, wave  # Python's own
         before = "site" in sys.modules
         import only_here
-        return before, "site" in sys.modules, only_here.__name__, [each for each in sys.path] == path
-    def count():
-        return sum(finder.__name__ == "Finder" for finder in sys.meta_path if isinstance(finder, type))
-    path = sys.path[:]
-    print(in_worker(find), in_worker(count), in_worker(find), count() > 0)
+        return before, only_here.__name__
+    print(in_worker(find), in_worker(find))
     """
-    once = "(False, True, 'only_here', True)"
-    assert installed.run(program) == f"{once} 0 {once} True"
+    assert installed.run(program) == "(True, 'only_here') (True, 'only_here')"
 
 
 def test_the_finder_of_distutils_comes_with_distutils(installed: Installed) -> None:
@@ -192,10 +187,54 @@ def test_the_finder_of_distutils_comes_with_distutils(installed: Installed) -> N
         import string, pyferris.errors
         before = "site" in sys.modules
         import distutils
-        return before, "site" in sys.modules, distutils.__name__
+        spec = distutils.__spec__
+        return before, "site" in sys.modules, distutils.__name__, spec.loader is distutils.__loader__, sys.path == path
+    path = sys.path[:]
+    print(in_worker(find), in_worker(find))
+    """
+    once = "(False, True, 'distutils', True, True)"
+    assert installed.run(program) == f"{once} {once}"
+
+
+def test_distutils_beside_other_imports(installed: Installed) -> None:
+    line = LINE_OF_FINDER.replace("only_here", "distutils").replace("import sys;", "import sys, decoy_of_site;")
+    (installed.packages / "_virtualenv.pth").write_text(line)
+    decoy = "import sys, time\nsys.begun.append(1)\nwhile len(sys.begun) < 2: time.sleep(0.001)\nimport wave\n"
+    (installed.packages / "decoy_of_site.py").write_text("import sys\nif hasattr(sys, 'begun'): import decoy_below\n")
+    (installed.packages / "decoy_below.py").write_text(decoy)
+    program = """
+    def find():
+        # One thread has the lock of decoy_below, then wants that of all imports; the other imports it with distutils.
+        import sys, threading, time
+        sys.begun = []
+        other = threading.Thread(target=lambda: __import__("decoy_below"))
+        other.start()
+        while not sys.begun:
+            time.sleep(0.001)
+        threading.Timer(0.05, sys.begun.append, (1,)).start()
+        import distutils
+        other.join()
+        return "wave" in sys.modules and "site" in sys.modules
     print(in_worker(find))
     """
-    assert installed.run(program) == "(False, True, 'distutils')"
+    assert installed.run(program) == "True"
+
+
+def test_site_comes_without_a_sitecustomize_of_the_program(installed: Installed, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("print('customized')\n")
+    program = f"""
+    sys.path.insert(0, {str(tmp_path)!r})
+    def find():
+        import sys
+        before = "sitecustomize" in sys.modules
+        import site
+        return before, "sitecustomize" in sys.modules, sys.path[0], site.__spec__.loader is site.__loader__
+    print(in_worker(find) == (False, False, {str(tmp_path)!r}, True))
+    def use():
+        return exit.__class__.__name__, repr(exit)[:5], "sitecustomize" in sys.modules
+    print(in_worker(use))
+    """
+    assert installed.run(program) == "True\n('_Builtin', 'Use e', False)"
 
 
 def test_interpreters_of_others_begin_with_all_of_site():
@@ -232,38 +271,115 @@ def test_interpreters_of_others_begin_with_all_of_site():
     print(done, failures)
     others()
     import importlib, site
+    import encodings
     importlib.reload(site)
-    print(hasattr(site, "main"), _imp.is_frozen("pyferris.site"))
+    importlib.reload(encodings)
+    print(hasattr(site, "main"), _imp.is_frozen("pyferris.site"), encodings.__spec__.origin.endswith("__init__.py"))
     """
-    assert run(textwrap.dedent(program)) == "40 []\nTrue False"
+    assert run(textwrap.dedent(program)) == "40 []\nTrue False True"
 
 
-def test_what_is_imported_late_and_stays_is_clean_for_the_next_pool():
-    program = """
-    def spoil():
+SPOILS = {
+    "os": """
         import collections.abc, os, posixpath, stat
         os.getcwd = os.added = posixpath.join = stat.S_ISDIR = collections.abc.Mapping = None
         os.environ["SPOILED"] = "1"
         os.environb.clear()
         os.supports_fd.clear()
-        return id(os)
+    """,
+    "posix": """
+        import posix
+        posix.getcwd = posix.added = lambda: "/patched"
+        import os
+    """,
+    "the environment": """
+        import posix
+        posix.environ = {b"A": b"B", "SPOILED": "C"}
+        try:
+            import os
+        except AttributeError:
+            posix.environ.clear()
+            import os
+    """,
+    "a module below": """
+        import sys, types
+        sys.modules["stat"] = types.ModuleType("stat")
+        sys.modules["stat"].__dict__.update(S_ISDIR=lambda mode: "fake", S_ISREG=None, S_ISLNK=None)
+        import os
+    """,
+    "os, loaded again": """
+        import importlib, os
+        os.added = 1
+        importlib.reload(os)
+    """,
+}
+
+
+@pytest.mark.parametrize("what", SPOILS)
+def test_the_next_pool_has_os_as_it_was(what: str) -> None:
+    program = f"""
+    def spoil():
+        {textwrap.indent(textwrap.dedent(SPOILS[what]), "        ").strip()}
+        return "os" in sys.modules
     def look():
-        import collections.abc, os, posixpath, stat
+        import sys
+        early = "os" in sys.modules
+        import collections.abc, os, posix, posixpath, stat
         return (
-            id(os), hasattr(os, "added"), os.getcwd() == directory, os.path.join("a", "b"), stat.S_ISDIR(0),
+            early, hasattr(os, "added"), os.getcwd() == directory, os.path.join("a", "b"), stat.S_ISDIR(0),
             collections.abc.Mapping is not None, "SPOILED" in os.environ, os.environ["KEPT"], bool(os.supports_fd),
+            posix.environ[b"KEPT"],
         )
     import os
-    os.environ["KEPT"] = "1"
     directory = os.getcwd()
+    os.environ["KEPT"] = "1"
     with isolated() as pool:
-        spoiled = pool.submit(spoil).result(50)
-    os.environ["KEPT"] = "2"
-    with isolated() as pool:
-        first, *found = pool.submit(look).result(50)
-    print(first == spoiled, found)
+        print(pool.submit(spoil).result(50))
+    for kept in "23":
+        os.environ["KEPT"] = kept
+        with isolated() as pool:
+            print(*pool.submit(look).result(50))
     """
-    assert run(textwrap.dedent(program)) == "True [False, True, 'a/b', False, True, False, '2', True]"
+    lines = [f"True False True a/b False True False {kept} True {kept.encode()!r}" for kept in "23"]
+    assert run(textwrap.dedent(program)).split("\n") == ["True", *lines]
+
+
+def test_genericpath_first():
+    program = """
+    def find():
+        import genericpath
+        import importlib.util
+        return genericpath is sys.modules["genericpath"], genericpath._splitext is not None, genericpath.__spec__.origin
+    with isolated() as pool:
+        print(pool.submit(find).result(50))
+    """
+    assert run(textwrap.dedent(program)).startswith("(True, True, 'frozen')")
+
+
+def test_encodings_are_as_from_files():
+    program = """
+    def facts():
+        import encodings, encodings.aliases, encodings.utf_8
+        import importlib.resources, pkgutil
+        return [
+            (
+                module.__file__, module.__cached__, module.__spec__.origin, module.__spec__.cached, module.__package__,
+                module.__spec__.submodule_search_locations, getattr(module, "__path__", None), module.__doc__,
+                type(module.__loader__).__name__, module.__spec__.loader is module.__loader__,
+                sorted(set(vars(module)) - {"utf_8_sig"}),
+                module.__loader__.get_source(module.__name__) is not None, module.__spec__.has_location,
+            )
+            for module in (encodings, encodings.aliases, encodings.utf_8)
+        ] + [
+            importlib.resources.files("encodings").joinpath("utf_8.py").read_text() is not None,
+            pkgutil.get_data("encodings", "utf_8.py") is not None, "é".encode("cp1252"), b"a-b".decode("idna"),
+        ]
+    here = facts()
+    with isolated() as pool:
+        there = pool.submit(facts).result(50)
+    print([(one, other) for one, other in zip(here, there) if one != other])
+    """
+    assert run(textwrap.dedent(program)) == "[]"
 
 
 def test_the_environment_of_the_process_stays_the_main_interpreters():
