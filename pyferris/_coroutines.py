@@ -59,8 +59,8 @@ class CoroutineRunner:
 
     @property
     def ident(self) -> int:
-        """The loop's thread; 0 where it is not there."""
-        return 0 if self._lost else self._thread.ident or 0
+        """The loop's thread; 0 where it is not there: the number of one that has ended is another's soon."""
+        return 0 if self._lost or not self._thread.is_alive() else self._thread.ident or 0
 
     @property
     def active(self) -> int:
@@ -109,6 +109,12 @@ class CoroutineRunner:
             futures = list(self._futures)
         for future in futures:
             future.cancel()
+
+    @staticmethod
+    def close_idle() -> None:
+        """Have those without a task end, and the others with their last one, without waiting."""
+        for runner in list(_runners):
+            runner.close()
 
     @staticmethod
     def close_all() -> None:

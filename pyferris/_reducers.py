@@ -49,6 +49,8 @@ def reduce(pickler: Pickler, thing: Any) -> Reduced:
         return handler(pickler, thing)
     if is_a(thing, BaseException):
         return _remote.reduce(thing)
+    if kind.__name__ == "ThreadedFunction" and kind.__module__ == "pyferris.decorator":
+        return _threaded(pickler, thing)
     if kind.__name__ == "TypeVar" and kind.__module__ == "typing":
         return _type_variable(pickler, thing)
     enum = sys.modules.get("enum")
@@ -202,6 +204,16 @@ def _partial(_: Pickler, partial: Any) -> Reduced:
     arguments = (_homes.tokens.of(partial), type(partial), partial.func)
     state = (partial.args, partial.keywords, partial.__dict__)
     return _revive.partial, arguments, state, None, None, _revive.fill_partial
+
+
+def _threaded(pickler: Pickler, decorated: Any) -> Reduced:
+    known = pickler.referred(decorated)
+    if known is not None:
+        return known
+    back = pickler.shipped_here(decorated)
+    if back is not None:
+        return back
+    return _revive.threaded, (_homes.tokens.of(decorated),), decorated._function, None, None, _revive.fill_threaded
 
 
 def singledispatch(_: Pickler, function: Any) -> Reduced:

@@ -107,6 +107,26 @@ def fill_partial(made: Any, state: tuple[tuple[Any, ...], dict[str, Any], dict[s
         made.__setstate__((made.func, args, keywords, attributes or None))
 
 
+def threaded(token: int) -> Any:
+    """A function of ``safe_thread_decorator``, whose calls run at once: the worker is the thread that they get."""
+    found = present(token)
+    if found is not None:
+        return found
+    from .decorator import ThreadedFunction
+
+    return admit(token, ThreadedFunction(_unfilled, 1, "inline", None))
+
+
+def _unfilled() -> None:
+    """Stands for the function until that is there."""
+
+
+def fill_threaded(made: Any, function: Any) -> None:
+    if id(made) in here().fresh:
+        functools.update_wrapper(made, function)
+        made._function = function
+
+
 def singledispatch(token: int) -> Any:
     found = present(token)
     return admit(token, functools.singledispatch(lambda _: None)) if found is None else found

@@ -354,6 +354,9 @@ def _end_threads() -> bool:
         pools._shutdown = True
         for queue in list(pools._threads_queues.values()):
             queue.put(None)
+    loops: Any = sys.modules.get("pyferris._coroutines")
+    if loops is not None:
+        loops.CoroutineRunner.close_idle()
     from time import monotonic, sleep
 
     deadline = monotonic() + _THREADS_END

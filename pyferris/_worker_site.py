@@ -68,7 +68,10 @@ def find_spec(name: str) -> ModuleSpec | None:
         before = _load_site if _absent and not _loading and "site" not in sys.modules else None
     else:
         before = None
-    return None if before is None else ModuleSpec(name, _After(before))
+    if before is None:
+        return None
+    loader: Any = _After(before)
+    return ModuleSpec(name, loader)
 
 
 class _After:

@@ -102,7 +102,8 @@ def safe_thread_decorator(
 
     ``max_workers``: threads of the function's own pool, 4 unless said; ``pool``: one to use instead, whose workers are
     its own and which stays its owner's to shut down; ``isolation`` as for ``SafeThreadPool``. Raises ``TypeError`` or
-    ``ValueError`` for others. The function is pickled by name.
+    ``ValueError`` for others. The function is pickled by name. Isolated calls take it along as any other function;
+    there its calls run at once, in the worker.
 
     >>> @safe_thread_decorator
     ... def double(x):
