@@ -4,9 +4,9 @@ One worker takes the items in order from the first moment, as a loop would. Whoe
 and then (``Driver``): is it long enough to be worth more workers; is the interpreter free for other threads while an
 item runs; and if it is not, would another interpreter, or process, give the same?
 
-    one worker --the interpreter is free--> all of them, threads
-        `--it is held, the function is pure--> workers boot, repeat an item --alike--> isolated
-                                                     `--unlike--> one worker   <--no gain--'
+    one worker --the interpreter is free--> all of them, threads  --they compute no more than one--.
+        `--it is held, the function is pure--> workers boot, repeat an item --alike--> isolated    |
+                                                     `--unlike--> one worker   <--no gain--'  <----'
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class Limits(NamedTuple):
     sample: float = 0.0005
     held: float = 0.4  # of the switch interval: who waits longer for the interpreter finds it held
     busy: float = 0.35  # of the time that workers compute, where the work is not waiting
+    one_computes: float = 0.8  # of the time that workers compute together, where they do not wait: one has a core
     worth_threads: float = 0.02  # of work that is left, to find out whether threads scale
     worth_warm: float = 0.02  # of the same, where interpreters are parked
     worth_cold: float = 0.08
@@ -115,18 +116,21 @@ class Driver:
             return
         if self.over(self.limits.first_look):
             return
+        if self.limits.patient:
+            while not mapped._finished and not self.over(self.limits.first_look):
+                pass
+            mapped._run_by(self.hold)
+        self._steer()
+
+    def _steer(self, convoy: bool = False) -> None:
         try:
-            if self.limits.patient:
-                while not mapped._finished and not self.over(self.limits.first_look):
-                    pass
-                mapped._run_by(self.hold)
-            self._decide()
+            self._decide(convoy)
         except Exception as error:  # a failure to speed it up is none of the map
             _LOGGER.debug("safe_parallel_map: no isolation", exc_info=True)
             self._stay(f"isolating it failed: {error!r}")
         finally:
             if self._runner is None:
-                mapped._run_by(None)
+                self._mapped._run_by(None)
             self._release()
 
     def _release(self) -> None:
@@ -190,7 +194,9 @@ class Driver:
         self._mapped = mapped
         if scales:
             self.mode, self.reason = "threads", _SCALES
-            mapped._widen(self._pool()._max_workers)
+            self._began = time.perf_counter()
+            if not self._scales():
+                self._steer(convoy=True)
         else:
             self._hand_over(done / (time.perf_counter() - self._began))
 
@@ -198,16 +204,35 @@ class Driver:
         self.mode, self.reason = "threads", reason
         self._mapped._run_by(None)
 
-    def _decide(self) -> None:
-        """Look until the work can be said to scale by threads, or to be isolated, or neither."""
+    def _scales(self) -> bool:
+        """Have all workers run items; False, and one again, if together they compute no more than one can.
+
+        An interpreter that is free for moments, as while small files are read, looks free to all who wait for it.
+        """
+        limits, mapped = self.limits, self._mapped
+        mapped._widen(self._pool()._max_workers)
+        cpu, then = self._cpu(), time.perf_counter()
+        if self.over(limits.trial):
+            return True
+        computed = (self._cpu() - cpu) / (time.perf_counter() - then)
+        if not limits.one_computes < computed < limits.gain:  # they wait for something, or compute at a time
+            return True
+        mapped._widen(1)
+        return False
+
+    def _decide(self, convoy: bool = False) -> None:
+        """Look until the work can be said to scale by threads, or to be isolated, or neither.
+
+        ``convoy``: threads were seen to take turns.
+        """
         limits = self.limits
         pause = limits.between_looks
         lanes, most = 1, self._pool()._max_workers
         why_not: str | None = ""  # not asked yet
         while True:
             cpu, then = self._cpu(), time.perf_counter()
-            held = self._is_held()
-            computed = (self._cpu() - cpu) / (time.perf_counter() - then)
+            held = convoy or self._is_held()
+            computed = (self._cpu() - cpu) / max(time.perf_counter() - then, 1e-9)
             if self.over(pause):
                 return
             busy = (self._cpu() - cpu) / (time.perf_counter() - then)
@@ -227,8 +252,11 @@ class Driver:
             if why_not and limits.patient:
                 return
             if not held:
-                lanes = most
                 self.reason = _SCALES
+                if not self._scales():
+                    convoy, lanes = True, 1
+                    continue
+                lanes = most
             elif why_not is not None and busy < limits.busy:  # held by others: the items wait for something
                 lanes = min(most, lanes * 2)
             else:
@@ -335,11 +363,13 @@ class Driver:
         self.reason = f"the function is pure and computes: {workers} isolated workers"
         self.workers = workers
         self._release()
-        then, before = time.perf_counter(), mapped._finished
+        then, before, computed = time.perf_counter(), mapped._finished, runner.computed
         while mapped._finished <= before + 4 * workers:
             if self.over(self.limits.trial):
                 return
-        faster = (mapped._finished - before) / (time.perf_counter() - then) / rate
+        took = time.perf_counter() - then
+        # Items may take longer than those before did: what counts as well is that several compute at a time.
+        faster = max((mapped._finished - before) / took / rate, (runner.computed - computed) / took)
         if faster < self.limits.gain:
             runner.give_up(f"isolated workers were {faster:.2f} times as fast as one thread")
 

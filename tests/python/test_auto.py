@@ -21,6 +21,7 @@ from own_process import run
 from pyferris import _auto, _native
 from pyferris._auto_runner import Rest
 from pyferris.isolation import HAS_INTERPRETERS
+from pyferris.map_result import MapResult
 from pyferris.safe_thread import safe_parallel_map, safe_parallel_map_async
 
 HERE = Path(__file__).parent
@@ -336,6 +337,17 @@ def test_isolation_that_gains_nothing_is_given_up(eager: None, monkeypatch: pyte
     assert "times as fast" in result.report.reason
 
 
+def test_items_that_take_longer_than_those_before_are_no_sign_of_slow_workers(
+    eager: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hand_over = _auto.Driver._hand_over
+    monkeypatch.setattr(_auto, "LIMITS", auto_corpus.EAGER._replace(gain=0.2, trial=0.01))
+    monkeypatch.setattr(_auto.Driver, "_hand_over", lambda self, rate: hand_over(self, 1e12))
+    result = safe_parallel_map(work, range(2000), 2, explain=True)
+    assert result == list(map(work, range(2000)))
+    assert result.report.mode == ISOLATED, result.report
+
+
 def test_items_that_wait_for_each_other_are_run_together() -> None:
     barrier = threading.Barrier(3)
     assert sorted(safe_parallel_map(lambda _: barrier.wait(30), range(3), 3)) == [0, 1, 2]
@@ -381,3 +393,33 @@ def test_threads_are_used_where_they_scale_and_isolation_would_not_pay(monkeypat
     assert found == [digest(items[0])] * 100
     assert found.report.mode == "threads"
     assert "threads scale" in found.report.reason
+
+
+seen: list[int] = []
+
+
+def digest_and_note(data: bytes) -> str:
+    seen.append(len(data))
+    return hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize("function", [digest, digest_and_note])
+def test_threads_that_take_turns_are_one_again(function: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = _auto.LIMITS._replace(one_computes=-1, gain=1e9, worth_warm=0, worth_cold=0, worth_first=0, worth_process=0)
+    monkeypatch.setattr(_auto, "LIMITS", turns)
+    widened: list[int] = []
+    widen: Any = MapResult._widen
+
+    def note(self: Any, lanes: int) -> None:
+        widened.append(lanes)
+        widen(self, lanes)
+
+    monkeypatch.setattr(MapResult, "_widen", note)
+    items = [bytes(4 << 20)] * 100
+    found = safe_parallel_map(function, items, 3, explain=True)
+    assert found == [digest(items[0])] * 100
+    assert widened[:2] == [3, 1]
+    assert "threads scale" not in found.report.reason
+    if function is digest_and_note:
+        assert found.report.mode == "threads"
+        assert found.report.reason.startswith("isolation is 'auto': threads do not scale, and ")
