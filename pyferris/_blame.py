@@ -35,20 +35,47 @@ def name(function: Any) -> str:
 
 
 def explain(value: object, what: str, error: BaseException) -> str:
+    """The message: ``what`` cannot travel, which object of it is to blame, and what to do about it."""
     try:
-        path, guilty = _search(value)
+        steps, guilty = _search(value)
     except BaseException:  # user code is called
-        path, guilty = "", value
+        steps, guilty = [], value
+    what, steps = _place(what, steps)
+    path = "".join(steps)
     where = f" at {path}" if path.startswith(("[", ".")) else path
-    back = what.startswith("the result")
-    way = "come back from an isolated worker" if back else "be sent to an isolated worker"
+    way, remedy = "be sent to an isolated worker", "make it in the worker, send plain data"
+    if what.startswith("the result"):
+        way, remedy = "come back from an isolated worker", "return plain data"
+    elif what in _SHARED:
+        way, remedy = "be shared with isolated workers, as its container is", "keep plain data in it"
     why = error_text(error)
-    remedy = "return plain data" if back else "make it in the worker, send plain data"
-    if "isolation=" not in why:  # or the object's own text has said it
-        remedy += ' instead, or use isolation="none"'
-    return (
-        f"{what} cannot {way}: {short(guilty)} ({type(guilty).__qualname__}){where} cannot be pickled ({why}); {remedy}"
-    )
+    text = f"{what} cannot {way}: {short(guilty)} ({type(guilty).__qualname__}){where} cannot be pickled"
+    if "isolation=" in why or "; keep" in why:  # the object's own text has said what to do
+        return f"{text}: {why}"
+    instead = "" if what in _SHARED else ' instead, or use isolation="none"'
+    return f"{text} ({why}); {remedy}{instead}"
+
+
+_SHARED = ("a value of a SafeDict", "a key of a SafeDict", "an item of a SafeQueue", "an element of a SafeArray")
+ARGUMENTS, BOTH, ITEM = "the arguments of ", "the arguments and keywords of ", "an item for "
+
+
+def _place(what: str, steps: list[str]) -> tuple[str, list[str]]:
+    """Of what the user has given, which it is; and the steps from there.
+
+    ``BOTH`` is said of a pair, of arguments and keywords; ``ITEM`` of (items, single, fail_fast).
+    """
+    if what.startswith(ITEM):
+        return what, steps[2:]
+    if what.startswith(BOTH):
+        function = what.removeprefix(BOTH)
+        if len(steps) < 2 or not steps[1].startswith("["):
+            return ARGUMENTS + function, steps[2:]
+        kind = "argument" if steps[0] == "[0]" else "keyword"
+        return f"{kind} {steps[1][1:-1]} of {function}", steps[2:]
+    if what.startswith(ARGUMENTS) and steps:
+        return f"argument {steps[0][1:-1]} of {what.removeprefix(ARGUMENTS)}", steps[1:]
+    return what, steps
 
 
 def error_text(error: BaseException) -> str:
@@ -58,8 +85,9 @@ def error_text(error: BaseException) -> str:
         return type(error).__name__
 
 
-def _search(value: Any) -> tuple[str, Any]:
-    path = ""
+def _search(value: Any) -> tuple[list[str], Any]:
+    """The way to the innermost object that fails, and that."""
+    path: list[str] = []
     seen: set[int] = set()
     tries = itertools.count()
     for _ in range(DEEPEST):
@@ -68,7 +96,8 @@ def _search(value: Any) -> tuple[str, Any]:
                 return path, value
             if id(part) not in seen and _fails(part):
                 seen.add(id(part))
-                path, value = path + step, part
+                path.append(step)
+                value = part
                 break
         else:
             break

@@ -34,6 +34,11 @@ class ParallelMap:
     """One call of ``safe_parallel_map``: its mode, pool and report."""
 
     def __init__(self, name: str, max_workers: int | None, isolation: str | None) -> None:
+        if not isinstance(max_workers, int) and hasattr(max_workers, "__iter__"):
+            raise TypeError(
+                f"{name}() takes one iterable, then max_workers, which is not {max_workers!r}; SafeThreadPool.map "
+                "takes several iterables"
+            )
         self.name = name
         self.auto = False
         kind: Any = resolve_isolation(isolation, for_map=True)

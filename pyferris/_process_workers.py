@@ -171,7 +171,7 @@ class _RefusingHandles:
 
 def _job(kind: int, fn: Callable[..., Any], given: Any, what: str | None = None) -> Job:
     name = _blame.name(fn)
-    arguments = dumps(given, what or f"the arguments of {name}")
+    arguments = dumps(given, what or _blame.BOTH + name)
     return Job(kind, ship(fn), name, arguments, (sys.stdout, sys.stderr))
 
 
@@ -179,6 +179,6 @@ def _job_of_runs(fn: Callable[..., Any], single: int, fail_fast: bool) -> Callab
     blob, name, output = ship(fn), _blame.name(fn), (sys.stdout, sys.stderr)
 
     def job(items: list[Any]) -> Job:
-        return Job(EACH, blob, name, dumps((items, single, fail_fast), f"an item for {name}"), output)
+        return Job(EACH, blob, name, dumps((items, single, fail_fast), _blame.ITEM + name), output)
 
     return job

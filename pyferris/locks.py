@@ -42,13 +42,13 @@ class SafeCondition(threading.Condition):
         RuntimeError if this thread does not hold the lock. Ctrl-C ends it.
         """
         if not self._is_owned():
-            raise RuntimeError("cannot wait on un-acquired lock")
+            raise RuntimeError("cannot wait on un-acquired lock: call it inside `with condition:`")
         return self._waiters.wait(self._release_save, self._acquire_restore, timeout)
 
     def notify(self, n: int = 1) -> None:
         """Wake those ``n`` that have waited longest. RuntimeError if this thread does not hold the lock."""
         if not self._is_owned():
-            raise RuntimeError("cannot notify on un-acquired lock")
+            raise RuntimeError("cannot notify on un-acquired lock: call it inside `with condition:`")
         self._waiters.notify(n)
 
     def __reduce__(self) -> tuple[Any, ...]:

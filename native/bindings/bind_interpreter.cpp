@@ -36,7 +36,9 @@ bool fill(IsolatedCall& call, PyObject* const* args, Py_ssize_t count, PyObject*
         given = PyRef::steal(keywords ? PyTuple_Pack(2, given.get(), keywords.get()) : nullptr);
         if (!given) return false;
     }
-    const WireSubject subject{"the arguments of %s", call.code->name.c_str()};
+    // As _blame.py knows them.
+    const char* const what = call.has_keywords ? "the arguments and keywords of %s" : "the arguments of %s";
+    const WireSubject subject{what, call.code->name.c_str()};
     return encode(given.get(), main_codec(), subject, &call.arguments);
 }
 

@@ -55,11 +55,16 @@ PyObject* make_on(PyTypeObject* type, std::shared_ptr<QueueCore> core) {
 
 PyObject* make(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
     static const char* names[] = {"maxsize", "initial", nullptr};
-    Py_ssize_t most = 0;
-    PyObject* initial = nullptr;
-    if (PyArg_ParseTupleAndKeywords(args, kwargs, "|nO:SafeQueue", const_cast<char**>(names), &most, &initial) == 0) {
+    PyObject *maxsize = nullptr, *initial = nullptr;
+    if (PyArg_ParseTupleAndKeywords(args, kwargs, "|OO:SafeQueue", const_cast<char**>(names), &maxsize, &initial) ==
+        0) {
         return nullptr;
     }
+    if (maxsize != nullptr && PyIndex_Check(maxsize) == 0) {
+        return PyErr_Format(PyExc_TypeError, "maxsize must be an int, 0 for any number of items, not %R", maxsize);
+    }
+    const Py_ssize_t most = maxsize == nullptr ? 0 : PyNumber_AsSsize_t(maxsize, PyExc_OverflowError);
+    if (most == -1 && PyErr_Occurred() != nullptr) return nullptr;
     PyRef items = PyRef::steal(initial == nullptr ? PyTuple_New(0) : PySequence_Tuple(initial));
     if (!items) return nullptr;
     const auto count = static_cast<std::size_t>(PyTuple_GET_SIZE(items.get()));

@@ -102,7 +102,7 @@ PyObject* QueueCore::get(Deadline deadline) {
                 if (woken != 0 && deadline > 0) getters.add(node);
             }
             if (woken == 0 || deadline == 0) {
-                raise(QueueError::empty, "the queue has no item in time");
+                raise(QueueError::empty, deadline == 0 ? "the queue is empty" : "no item came in time");
                 return nullptr;
             }
             woken = wait_in(getters, node, deadline);
