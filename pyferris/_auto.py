@@ -59,6 +59,7 @@ class Limits(NamedTuple):
     slower: float = 1.3  # an isolated worker may take so many times as long for an item; 0: any time
     gain: float = 1.1  # an isolated map must be so many times as fast as one worker; 0: any speed
     trial: float = 0.03  # after so long that is looked at
+    turns: float = 0.25  # after twice this, then four times and so on, threads that took turns are tried again
     patient: bool = False  # nothing but the first items runs before the decision; what is chosen then is no race
 
 
@@ -229,7 +230,11 @@ class Driver:
         pause = limits.between_looks
         lanes, most = 1, self._pool()._max_workers
         why_not: str | None = ""  # not asked yet
+        wait = limits.turns  # until threads that took turns are tried again: the machine may have been busy
+        again = time.perf_counter() + wait
         while True:
+            if convoy and time.perf_counter() > again:
+                convoy = False
             cpu, then = self._cpu(), time.perf_counter()
             held = convoy or self._is_held()
             computed = (self._cpu() - cpu) / max(time.perf_counter() - then, 1e-9)
@@ -254,7 +259,8 @@ class Driver:
             if not held:
                 self.reason = _SCALES
                 if not self._scales():
-                    convoy, lanes = True, 1
+                    convoy, lanes, wait = True, 1, 2 * wait
+                    again = time.perf_counter() + wait
                     continue
                 lanes = most
             elif why_not is not None and busy < limits.busy:  # held by others: the items wait for something

@@ -19,7 +19,21 @@ thread_local PyWorker* this_worker = nullptr;
 
 constexpr std::uint32_t kLookAfter = 64;             // calls between two looks at the clock
 constexpr std::uint64_t kHoldOffNs = 3'000;          // an event loop's way from a submit to its next wait
-constexpr std::uint64_t kLongestHoldNs = 5'000'000;  // as the interpreter's own switch interval
+constexpr std::uint64_t kLeastPatienceNs = 1'000'000;
+
+// How long a worker may hold the GIL, in ns: a while longer than the switch interval, so that a thread that waits for it
+// has given up waiting and asked for it by then. To such a one CPython hands it over. One that is just woken as the GIL
+// is let go finds that it has been taken again, and waits anew: at intervals just as long, again and again. Attached.
+std::uint64_t find_longest_hold() {
+    constexpr std::uint64_t usual = 5'000'000;
+    const SavedError saved;
+    PyObject* function = PySys_GetObject("getswitchinterval");  // borrowed
+    const PyRef seconds = PyRef::steal(function != nullptr ? PyObject_CallNoArgs(function) : nullptr);
+    const double found = seconds ? PyFloat_AsDouble(seconds.get()) : -1.0;
+    if (PyErr_Occurred() != nullptr) PyErr_Clear();
+    const std::uint64_t interval = found < 0 ? usual : static_cast<std::uint64_t>(std::min(found, 3600.0) * 1e9);
+    return interval + std::max(kLeastPatienceNs, interval / 4);
+}
 
 struct Registry {
     std::mutex mutex;
@@ -193,7 +207,9 @@ void PyWorker::leave() {
 bool PyWorker::has_held_long() {
     if (since_look_ < kLookAfter) return false;
     since_look_ = 0;
-    return now_ns() - attached_at_ > kLongestHoldNs;
+    if (now_ns() - attached_at_ <= longest_hold_) return false;
+    longest_hold_ = find_longest_hold();
+    return true;
 }
 
 void PyWorker::wake_loops(bool attached) {
