@@ -17,13 +17,14 @@ namespace {
 
 thread_local PyWorker* this_worker = nullptr;
 
-constexpr std::uint32_t kLookAfter = 64;             // calls between two looks at the clock
-constexpr std::uint64_t kHoldOffNs = 3'000;          // an event loop's way from a submit to its next wait
+constexpr std::uint32_t kLookAfter = 64;     // calls between two looks at the clock
+constexpr std::uint64_t kHoldOffNs = 3'000;  // an event loop's way from a submit to its next wait
 constexpr std::uint64_t kLeastPatienceNs = 1'000'000;
 
-// How long a worker may hold the GIL, in ns: a while longer than the switch interval, so that a thread that waits for it
-// has given up waiting and asked for it by then. To such a one CPython hands it over. One that is just woken as the GIL
-// is let go finds that it has been taken again, and waits anew: at intervals just as long, again and again. Attached.
+// How long a worker may hold the GIL, in ns: a while longer than the switch interval, so that a thread that waits for
+// it has given up waiting and asked for it by then. To such a one CPython hands it over. One that is just woken as the
+// GIL is let go finds that it has been taken again, and waits anew: at intervals just as long, again and again.
+// Attached.
 std::uint64_t find_longest_hold() {
     constexpr std::uint64_t usual = 5'000'000;
     const SavedError saved;

@@ -91,8 +91,8 @@ class PyWorker final : public WorkerDriver {
     PyThreadState* state_ = nullptr;
     PyObject* thread_ = nullptr;  // the threading.Thread that stands for it
     std::vector<FutureObject*> running_;
-    std::uint32_t since_look_ = 0;   // work done since the last look at the clock
-    std::uint64_t attached_at_ = 0;  // ns
+    std::uint32_t since_look_ = 0;    // work done since the last look at the clock
+    std::uint64_t attached_at_ = 0;   // ns
     std::uint64_t longest_hold_ = 0;  // ns; found out when it is over
     WakeBatch batch_;
     std::vector<std::shared_ptr<LoopBridge>> owed_;  // loops that wait for a wake-up
