@@ -30,6 +30,7 @@ from pyferris.safe_thread import SafeThreadPool, safe_parallel_map
 
 WORKERS = 2
 RUNS = 5
+COLD_RUNS = 21  # processes of each kind: how the system places their threads differs
 HAS_INTERPRETERS = sys.version_info >= (3, 12)
 OURS = "pyferris"
 OURS_PROCESSES = "pyferris, processes"
@@ -233,7 +234,7 @@ def cold_starts() -> None:
     cold: dict[str, list[float]] = {name: [] for name in names}
     parked: dict[str, list[float]] = {OURS: []}
     seed: dict[str, list[float]] = {"serial": [], **{name: [] for name in names}}
-    for _ in range(RUNS):
+    for _ in range(COLD_RUNS):
         for name in names:
             found = in_new_process("boot", KINDS[name])
             cold[name].append(found["cold"])
