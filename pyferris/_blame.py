@@ -18,6 +18,11 @@ LONGEST = 80  # characters of an object's repr
 DEEPEST = 20  # objects in each other that are looked into
 MOST = 300  # objects that are tried
 
+# What a message may be of, besides a result; native code says the same.
+ARGUMENTS, BOTH, ITEM = "the arguments of ", "the arguments and keywords of ", "an item for "
+_SHARED = ("a value of a SafeDict", "a key of a SafeDict", "an item of a SafeQueue", "an element of a SafeArray")
+_OF_SHARED = "keep plain data in it"  # the remedy for these
+
 
 def short(value: object) -> str:
     """The repr of anything, on one line and short."""
@@ -47,17 +52,13 @@ def explain(value: object, what: str, error: BaseException) -> str:
     if what.startswith("the result"):
         way, remedy = "come back from an isolated worker", "return plain data"
     elif what in _SHARED:
-        way, remedy = "be shared with isolated workers, as its container is", "keep plain data in it"
+        way, remedy = "be shared with isolated workers, as its container is", _OF_SHARED
     why = error_text(error)
     text = f"{what} cannot {way}: {short(guilty)} ({type(guilty).__qualname__}){where} cannot be pickled"
-    if "isolation=" in why or "; keep" in why:  # the object's own text has said what to do
+    if "isolation=" in why or _OF_SHARED in why:  # the object's own text has said what to do
         return f"{text}: {why}"
     instead = "" if what in _SHARED else ' instead, or use isolation="none"'
     return f"{text} ({why}); {remedy}{instead}"
-
-
-_SHARED = ("a value of a SafeDict", "a key of a SafeDict", "an item of a SafeQueue", "an element of a SafeArray")
-ARGUMENTS, BOTH, ITEM = "the arguments of ", "the arguments and keywords of ", "an item for "
 
 
 def _place(what: str, steps: list[str]) -> tuple[str, list[str]]:

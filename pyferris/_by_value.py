@@ -147,13 +147,15 @@ class Pickler(_pickle.Pickler):
             return None
         return _rebuild.known, (token, f"{thing.__module__}.{thing.__qualname__}")
 
+    def known_there(self, thing: Any) -> Reduced | None:
+        """How it is found where the pickle goes, by its name or as the original of a copy; None if it has to travel."""
+        known = self.referred(thing)
+        return self.shipped_here(thing) if known is None else known
+
     def _function(self, function: Any) -> Reduced:
-        known = self.referred(function)
+        known = self.known_there(function)
         if known is not None:
             return known
-        back = self.shipped_here(function)
-        if back is not None:
-            return back
         code, namespace = function.__code__, function.__globals__
         names = _reach.names_of(code)
         spaces: list[Update] = []

@@ -111,7 +111,7 @@ class CoroutineRunner:
             future.cancel()
 
     @staticmethod
-    def close_idle() -> None:
+    def begin_to_close_all() -> None:
         """Have those without a task end, and the others with their last one, without waiting."""
         for runner in list(_runners):
             runner.close()

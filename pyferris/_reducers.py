@@ -207,12 +207,9 @@ def _partial(_: Pickler, partial: Any) -> Reduced:
 
 
 def _threaded(pickler: Pickler, decorated: Any) -> Reduced:
-    known = pickler.referred(decorated)
+    known = pickler.known_there(decorated)
     if known is not None:
         return known
-    back = pickler.shipped_here(decorated)
-    if back is not None:
-        return back
     return _revive.threaded, (_homes.tokens.of(decorated),), decorated._function, None, None, _revive.fill_threaded
 
 

@@ -356,7 +356,7 @@ def _end_threads() -> bool:
             queue.put(None)
     loops: Any = sys.modules.get("pyferris._coroutines")
     if loops is not None:
-        loops.CoroutineRunner.close_idle()
+        loops.CoroutineRunner.begin_to_close_all()
     from time import monotonic, sleep
 
     deadline = monotonic() + _THREADS_END

@@ -81,17 +81,15 @@ void InterpreterWorker::spread() const {
     slot_->thread.store(mine.thread, std::memory_order_relaxed);
     slot_->core.store(mine.core, std::memory_order_relaxed);
     std::vector<Seen> others;
-    bool meets = false;
     {
         const std::lock_guard lock(shared_->isolated->mutex);
         for (const auto& slot : shared_->isolated->slots) {
             const int core = slot->core.load(std::memory_order_relaxed);
             if (slot == slot_ || core < 0) continue;
             others.push_back({slot->thread.load(std::memory_order_relaxed), core});
-            meets = meets || core == mine.core;
         }
     }
-    if (meets) slot_->core.store(leave_to_others(others), std::memory_order_relaxed);
+    slot_->core.store(leave_to_others(others), std::memory_order_relaxed);
 }
 
 // Not attached; `attached` is held.

@@ -36,3 +36,7 @@ class Boom(Exception):
 
 def boom() -> None:
     raise Boom("boom")
+
+
+def worker_names(prefix: str) -> set[str]:
+    return {thread.name for thread in threading.enumerate() if thread.name.startswith(prefix)}

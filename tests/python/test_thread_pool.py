@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from busy_pool import LIMIT, Boom, Busy, boom
+from busy_pool import LIMIT, Boom, Busy, boom, worker_names
 
 from pyferris.safe_thread import (
     PoolClosed,
@@ -30,10 +30,6 @@ from pyferris.safe_thread import (
 def pool() -> Iterator[SafeThreadPool]:
     with SafeThreadPool(1) as pool:
         yield pool
-
-
-def worker_names(prefix: str) -> set[str]:
-    return {thread.name for thread in threading.enumerate() if thread.name.startswith(prefix)}
 
 
 def test_is_a_standard_executor(pool: SafeThreadPool) -> None:
