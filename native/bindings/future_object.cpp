@@ -337,6 +337,7 @@ int wait_final(FutureObject* self, Deadline deadline) {
         if (const int napped = nap_while_busy(self, deadline); napped != 0) return napped;
     }
     const ParkerLease lease;
+    (*lease).look_first(self->isolated == nullptr || !self->isolated->is_batch);  // a run takes long
     BlockedThread waiter(*lease, self->state);
     if (self->state.add(waiter) == FutureState::AddResult::already_final) return 1;
     const WaitResult result = wait_attached(*lease, deadline);

@@ -5,6 +5,12 @@
 
 namespace pyferris::python {
 
+namespace {
+
+constexpr std::uint64_t kFewItems = 4;  // in a run: its reader is told of each run
+
+}  // namespace
+
 // As `run_lane`, but the function takes the list of them, and gives (results,
 // failures by place in it or None, nanoseconds of work). A failure that is None: the item is to be called here.
 bool MapRun::run_batch(MapTask& task, PyObject* batch) {
@@ -31,7 +37,8 @@ bool MapRun::run_batch(MapTask& task, PyObject* batch) {
     return !is_stopping() && claims_.has_more(lane);
 }
 
-// `outcome` is null with the error set that all of them have.
+// `outcome` is null with the error set that all of them have. Readers hear of results when the run is counted: told of
+// one, they would only wait for the GIL meanwhile.
 void MapRun::settle_batch(const std::vector<std::uint64_t>& indexes, PyObject* items, PyObject* outcome) {
     PyObject *results = nullptr, *failures = nullptr;
     unsigned long long took = 0;
@@ -62,15 +69,25 @@ void MapRun::settle_batch(const std::vector<std::uint64_t>& indexes, PyObject* i
             if (error == nullptr) PyErr_Clear();
         }
         const std::uint64_t index = indexes[static_cast<std::size_t>(i)];
+        if (error == nullptr) {
+            place(index, tagged(Py_NewRef(PyList_GET_ITEM(results, i)), kResult));
+            continue;
+        }
+        notify();  // the code of users comes next
         if (error == Py_None) {
             Py_DECREF(error);
             run_again(index, PyList_GET_ITEM(items, i));
-        } else if (error != nullptr) {
-            fail(index, error);
         } else {
-            settle(index, tagged(Py_NewRef(PyList_GET_ITEM(results, i)), kResult));
+            fail(index, error);
         }
     }
+}
+
+std::uint64_t MapRun::lasts_ns() const noexcept {
+    if (batch_.load(std::memory_order_acquire) == nullptr || tasks_.empty()) return 0;
+    const std::uint64_t cost = claims_.cost_ns();
+    if (cost > ItemClaims::kLongestWholeRunNs / kFewItems) return 0;
+    return cost * (added() - finished()) / tasks_.size();
 }
 
 // An item of a batch that is to be called here after all.

@@ -2,6 +2,10 @@
 //
 // One reader at a time: its own fields are guarded by the GIL, or by a critical section where there is none. With a
 // bounded buffer the reader also takes the items from their source, as it goes.
+//
+// Who waits is told at the end of the run that has settled its item. Where runs are done elsewhere (isolated workers)
+// and many are left, it looks for itself every few milliseconds instead: each time it is told it takes a core from
+// those who compute.
 #pragma once
 
 #include "map_run.hpp"

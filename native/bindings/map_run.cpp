@@ -253,12 +253,15 @@ void MapRun::fail(std::uint64_t index, PyObject* error) {
     stop(true);
 }
 
-void MapRun::settle(std::uint64_t index, Word word) {
+void MapRun::place(std::uint64_t index, Word word) {
     slot(index).exchange(word, std::memory_order_seq_cst);
     if (abandoned_.load(std::memory_order_seq_cst)) {
         Py_XDECREF(object_in(slot(index).exchange(0, std::memory_order_acq_rel)));
-        return;
     }
+}
+
+void MapRun::settle(std::uint64_t index, Word word) {
+    place(index, word);
     const std::uint64_t wanted = wanted_.load(std::memory_order_seq_cst);
     if (wanted == index || wanted == kAny) notify();
 }

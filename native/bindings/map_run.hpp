@@ -94,6 +94,8 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
     PyObject* promise(std::uint64_t index);
     /// The reader waits for `promise` no longer.
     void forget(PyObject* promise);
+    /// Nanoseconds for which its items last at least, where they go elsewhere many at a time; else 0. Any thread.
+    std::uint64_t lasts_ns() const noexcept;
     /// On a worker of the pool: runs items here until `index` is ready or none is left.
     void help(std::uint64_t index);
 
@@ -163,7 +165,8 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
     void add_sample(std::uint64_t index, std::uint64_t took);
     void run_item(std::uint64_t index);
     void fail(std::uint64_t index, PyObject* error);
-    void settle(std::uint64_t index, Word word);
+    void place(std::uint64_t index, Word word);   // readers are told later
+    void settle(std::uint64_t index, Word word);  // and now
     void count_finished(std::uint64_t count);
     void find_wanted() noexcept;
     void notify();

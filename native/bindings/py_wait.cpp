@@ -45,6 +45,7 @@ ParkerLease::ParkerLease() {
     own_ = thread_parker == nullptr || thread_parker->leased;  // null: the thread is ending
     parker_ = own_ ? new PyParker() : &thread_parker->parker;
     if (!own_) thread_parker->leased = true;
+    parker_->look_first(true);
 }
 
 ParkerLease::~ParkerLease() {
@@ -56,7 +57,7 @@ ParkerLease::~ParkerLease() {
 }
 
 ParkResult PyParker::park(Deadline deadline) {
-    if (spin_until([this] { return PyThread_acquire_lock(lock_, NOWAIT_LOCK) == PY_LOCK_ACQUIRED; })) {
+    if (looks_ && spin_until([this] { return PyThread_acquire_lock(lock_, NOWAIT_LOCK) == PY_LOCK_ACQUIRED; })) {
         return ParkResult::woken;
     }
     PY_TIMEOUT_T micros = -1;

@@ -15,9 +15,12 @@ class PyParker final : public Parker {
     ~PyParker() override;
     ParkResult park(Deadline deadline) override;
     void unpark() noexcept override;
+    /// Whether `park` looks for the token for a moment before it sleeps. The owner's thread.
+    void look_first(bool looks) noexcept { looks_ = looks; }
 
   private:
     PyThread_type_lock lock_;
+    bool looks_ = true;
 };
 
 /// A parker for one wait of the calling thread: the thread's own, or, where that is in use (a signal handler that

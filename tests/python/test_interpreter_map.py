@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import itertools
+import os
+import resource
+import signal
 import threading
 import time
 
@@ -258,3 +261,61 @@ def test_a_map_is_not_stopped_by_a_pause_of_its_reader(pool):
     while results._finished < 100 and time.monotonic() < ended:
         pass
     assert [first, *results] == [2 * n for n in range(100)]
+
+
+def count(number):
+    total = 0
+    for i in range(number):
+        total = (total * 5 + i) & 1023
+    return total
+
+
+SHORT = [200] * 20_000  # some 10 us each
+
+
+def test_a_reader_is_not_woken_for_each_run_where_many_are_left(pool):
+    list(pool.map(count, SHORT[:100]))
+    before = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+    results = pool.map(count, SHORT)
+    assert list(results) == [count(200)] * len(SHORT)
+    woken = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw - before
+    assert results._runs > 40
+    assert woken < results._runs
+
+
+def test_time_runs_out_while_plenty_is_left(pool):
+    results = pool.map(count, SHORT, timeout=0.01)
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        list(results)
+    assert time.monotonic() - began < LIMIT / 2
+
+
+def test_a_signal_interrupts_a_reader_while_plenty_is_left(pool):
+    class Rung(Exception):
+        pass
+
+    def ring(_number, _frame):
+        raise Rung
+
+    before = signal.signal(signal.SIGUSR1, ring)
+    try:
+        results = pool.map(count, SHORT * 20)  # seconds
+
+        def wait_and_ring():
+            while results._finished < 1000:
+                pass
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+        ringer = threading.Thread(target=wait_and_ring)
+
+        def read():
+            ringer.start()
+            list(results)
+
+        with pytest.raises(Rung):
+            read()
+        assert results._finished < len(SHORT) * 10
+        ringer.join()
+    finally:
+        signal.signal(signal.SIGUSR1, before)

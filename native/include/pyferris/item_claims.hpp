@@ -94,6 +94,8 @@ class ItemClaims {
         cost_ns_.store(std::max<std::uint64_t>(1, ns / count), std::memory_order_relaxed);
         measured_.store(count, std::memory_order_relaxed);
     }
+    /// Nanoseconds of one item, as last measured; 0: not known.
+    std::uint64_t cost_ns() const noexcept { return cost_ns_.load(std::memory_order_relaxed); }
     /// How many items to run between two looks at the clock.
     std::uint32_t stride() const noexcept {
         const std::uint64_t cost = cost_ns_.load(std::memory_order_relaxed);

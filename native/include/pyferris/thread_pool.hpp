@@ -21,9 +21,9 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <vector>
 
+#include "pyferris/short_mutex.hpp"
 #include "pyferris/task_queue.hpp"
 #include "pyferris/wait_queue.hpp"
 
@@ -137,7 +137,7 @@ class ThreadPool : public std::enable_shared_from_this<ThreadPool> {
     const std::size_t stack_size_;
 
     std::atomic<std::size_t> queued_{0};  // mirrors queue_.size() for spinning workers
-    mutable std::mutex mutex_;            // guards all below; short, never held while attaching or waking
+    mutable ShortMutex mutex_;            // guards all below; short, never held while attaching or waking
     TaskQueue queue_;
     std::vector<Worker*> workers_;  // alive; each is owned by its thread
     std::vector<Worker*> idle_;     // parked, the one that parked last at the back
