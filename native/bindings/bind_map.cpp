@@ -86,7 +86,7 @@ PyObject* take(MapObject* self) {
 
 PyObject* next(PyObject* object) {
     MapObject* self = as_map(object);
-    const std::shared_ptr<MapRun> run = run_of(self);
+    MapRun* const run = run_of(self);
     if (run == nullptr) return nullptr;
     for (;;) {
         if (self->closed) return finish_reading(self);
@@ -199,7 +199,7 @@ PyObject* start(PyObject* object, PyObject* args) {
 // `_results()`: the list of all, nothing consumed; the first failure in time is raised at once.
 PyObject* results(PyObject* object, PyObject* /*unused*/) {
     MapObject* self = as_map(object);
-    const std::shared_ptr<MapRun> run = run_of(self);
+    MapRun* const run = run_of(self);
     if (run == nullptr) return nullptr;
     run->fail_fast();
     while (!run->is_ready(MapRun::kAll) && !run->is_over()) {
@@ -233,7 +233,7 @@ PyObject* result(PyObject* object, PyObject* number) {
     MapObject* self = as_map(object);
     const std::uint64_t index = PyLong_AsUnsignedLongLong(number);
     if (index == static_cast<std::uint64_t>(-1) && PyErr_Occurred() != nullptr) return nullptr;
-    const std::shared_ptr<MapRun> run = run_of(self);
+    MapRun* const run = run_of(self);
     if (run == nullptr) return nullptr;
     if (index < self->given || index >= run->added()) {
         PyErr_SetString(PyExc_IndexError, "map index out of range");
@@ -253,7 +253,7 @@ PyObject* result(PyObject* object, PyObject* number) {
 PyObject* has_run(PyObject* object, PyObject* number) {
     const std::uint64_t index = PyLong_AsUnsignedLongLong(number);
     if (index == static_cast<std::uint64_t>(-1) && PyErr_Occurred() != nullptr) return nullptr;
-    const std::shared_ptr<MapRun> run = run_of(as_map(object));
+    MapRun* const run = run_of(as_map(object));
     if (run == nullptr) return nullptr;
     return PyBool_FromLong(index < run->added() && run->has_run(index) ? 1 : 0);
 }
@@ -264,7 +264,7 @@ PyObject* promise(PyObject* object, PyObject* all) {
     MapObject* self = as_map(object);
     const int everything = PyObject_IsTrue(all);
     if (everything < 0) return nullptr;
-    const std::shared_ptr<MapRun> run = run_of(self);
+    MapRun* const run = run_of(self);
     if (run == nullptr) return nullptr;
     if (everything != 0) {
         run->fail_fast();
@@ -279,7 +279,7 @@ PyObject* promise(PyObject* object, PyObject* all) {
 }
 
 PyObject* forget(PyObject* object, PyObject* promise) {
-    const std::shared_ptr<MapRun> run = run_of(as_map(object));
+    MapRun* const run = run_of(as_map(object));
     if (run == nullptr) return nullptr;
     run->forget(promise);
     Py_RETURN_NONE;
@@ -287,7 +287,7 @@ PyObject* forget(PyObject* object, PyObject* promise) {
 
 // `_set_loop(thread)`: what the map calls are coroutine functions, whose event loop that thread runs.
 PyObject* set_loop(PyObject* object, PyObject* thread) {
-    const std::shared_ptr<MapRun> run = run_of(as_map(object));
+    MapRun* const run = run_of(as_map(object));
     const unsigned long ident = PyLong_AsUnsignedLong(thread);
     if (run == nullptr || PyErr_Occurred() != nullptr) return nullptr;
     observers_of(run->future())->loop_thread.store(ident, std::memory_order_relaxed);
@@ -301,7 +301,7 @@ PyObject* close(PyObject* object, PyObject* /*unused*/) {
 
 // `_stop()`: ends the map; its reader finds it cancelled. Any thread.
 PyObject* stop_method(PyObject* object, PyObject* /*unused*/) {
-    const std::shared_ptr<MapRun> run = run_of(as_map(object));
+    MapRun* const run = run_of(as_map(object));
     if (run == nullptr) return nullptr;
     run->stop(true);
     Py_RETURN_NONE;

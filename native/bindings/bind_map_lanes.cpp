@@ -12,7 +12,7 @@ namespace pyferris::python {
 // `_widen(lanes)`
 PyObject* map_widen(PyObject* self, PyObject* lanes) {
     const std::size_t count = PyLong_AsSize_t(lanes);
-    const std::shared_ptr<MapRun> run = run_of(as_map(self));
+    MapRun* const run = run_of(as_map(self));
     if (run == nullptr || PyErr_Occurred() != nullptr) return nullptr;
     run->widen(count);
     Py_RETURN_NONE;
@@ -20,7 +20,7 @@ PyObject* map_widen(PyObject* self, PyObject* lanes) {
 
 // `_run_by(batch or None)`
 PyObject* map_run_by(PyObject* self, PyObject* batch) {
-    const std::shared_ptr<MapRun> run = run_of(as_map(self));
+    MapRun* const run = run_of(as_map(self));
     if (run == nullptr) return nullptr;
     run->run_by(batch == Py_None ? nullptr : batch);
     Py_RETURN_NONE;
@@ -28,7 +28,7 @@ PyObject* map_run_by(PyObject* self, PyObject* batch) {
 
 // `_samples()`: (index, nanoseconds) of some of the first items.
 PyObject* map_samples(PyObject* self, PyObject* /*unused*/) {
-    const std::shared_ptr<MapRun> run = run_of(as_map(self));
+    MapRun* const run = run_of(as_map(self));
     if (run == nullptr) return nullptr;
     PyRef list = PyRef::steal(PyList_New(0));
     for (const auto& [index, took] : run->samples()) {

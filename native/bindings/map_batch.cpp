@@ -18,40 +18,53 @@ bool MapRun::run_batch(MapTask& task, PyObject* batch) {
     if (is_stopping() || !claims_.begin(lane)) return false;
     runs_.fetch_add(1, std::memory_order_relaxed);
     if (!std::exchange(task.used, true)) lanes_used_.fetch_add(1, std::memory_order_relaxed);
-    std::vector<std::uint64_t> indexes;
-    const PyRef items = PyRef::steal(PyList_New(0));
-    for (std::uint64_t item = claims_.next(lane); item != ItemClaims::kNone; item = claims_.next(lane)) {
-        const PyRef argument = PyRef::steal(object_in(slot(item).exchange(0, std::memory_order_acq_rel)));
-        indexes.push_back(item);
-        if (items && PyList_Append(items.get(), argument.get()) != 0) PyErr_Clear();
-    }
+    std::uint64_t first = 0;
+    const std::uint64_t count = claims_.take_run(lane, &first);
+    if (count == 0) return claims_.has_more(lane);  // another lane took it
+    const PyRef items = take_items(first, count);
     const PyRef keep = PyRef::share(batch);
     FutureObject* outer = exchange_current_future(future_);
     const PyRef outcome = PyRef::steal(items ? PyObject_CallOneArg(batch, items.get()) : nullptr);
-    settle_batch(indexes, items.get(), outcome.get());
+    settle_batch(first, count, items.get(), outcome.get());
     exchange_current_future(outer);
     WakeBatch* wakes = outer == nullptr ? current_worker_batch() : nullptr;
     if (wakes != nullptr) wakes->enter();
-    count_finished(indexes.size());
+    count_finished(count);
     if (wakes != nullptr) wakes->leave();
     return !is_stopping() && claims_.has_more(lane);
 }
 
+// The arguments in these slots, which only this thread may take; they are dropped where there is no memory for a list.
+PyRef MapRun::take_items(std::uint64_t first, std::uint64_t count) {
+    PyRef items = PyRef::steal(PyList_New(static_cast<Py_ssize_t>(count)));
+    for (std::uint64_t i = 0; i < count; ++i) {
+        std::atomic<Word>& word = slot(first + i);
+        PyObject* item = object_in(word.load(std::memory_order_acquire));
+        word.store(0, std::memory_order_relaxed);
+        if (items) {
+            PyList_SET_ITEM(items.get(), static_cast<Py_ssize_t>(i), item);
+        } else {
+            Py_DECREF(item);
+        }
+    }
+    return items;
+}
+
 // `outcome` is null with the error set that all of them have. Readers hear of results when the run is counted: told of
 // one, they would only wait for the GIL meanwhile.
-void MapRun::settle_batch(const std::vector<std::uint64_t>& indexes, PyObject* items, PyObject* outcome) {
+void MapRun::settle_batch(std::uint64_t first, std::uint64_t count, PyObject* items, PyObject* outcome) {
     PyObject *results = nullptr, *failures = nullptr;
     unsigned long long took = 0;
-    const auto count = static_cast<Py_ssize_t>(indexes.size());
     if (outcome != nullptr && PyArg_ParseTuple(outcome, "O!OK", &PyList_Type, &results, &failures, &took) != 0 &&
-        PyList_GET_SIZE(results) != count) {
-        PyErr_Format(PyExc_RuntimeError, "%zd results came back for %zd items", PyList_GET_SIZE(results), count);
+        PyList_GET_SIZE(results) != static_cast<Py_ssize_t>(count)) {
+        PyErr_Format(PyExc_RuntimeError, "%zd results came back for %zd items", PyList_GET_SIZE(results),
+                     static_cast<Py_ssize_t>(count));
     }
     if (PyErr_Occurred() != nullptr) {
         const bool cancelled = is_stopping() && (PyErr_ExceptionMatches(module_state().cf_cancelled_error) != 0 ||
                                                  PyErr_ExceptionMatches(module_state().call_cancelled) != 0);
         const PyRef error = PyRef::steal(take_raised());
-        for (const std::uint64_t index : indexes) {
+        for (std::uint64_t index = first; index < first + count; ++index) {
             if (cancelled) {
                 settle(index, kCancelled);
             } else {
@@ -60,26 +73,37 @@ void MapRun::settle_batch(const std::vector<std::uint64_t>& indexes, PyObject* i
         }
         return;
     }
-    if (took != 0) claims_.measured(took, indexes.size());
-    for (Py_ssize_t i = 0; i < count; ++i) {
-        PyObject* error = nullptr;
-        if (failures != Py_None) {
-            const PyRef place = PyRef::steal(PyLong_FromSsize_t(i));
-            error = place ? PyObject_GetItem(failures, place.get()) : nullptr;
-            if (error == nullptr) PyErr_Clear();
-        }
-        const std::uint64_t index = indexes[static_cast<std::size_t>(i)];
+    if (took != 0) claims_.measured(took, count);
+    if (failures == Py_None) return place_all(first, results);
+    for (std::uint64_t i = 0; i < count; ++i) {
+        const PyRef where = PyRef::steal(PyLong_FromUnsignedLongLong(i));
+        PyObject* error = where ? PyObject_GetItem(failures, where.get()) : nullptr;
         if (error == nullptr) {
-            place(index, tagged(Py_NewRef(PyList_GET_ITEM(results, i)), kResult));
+            PyErr_Clear();
+            place(first + i, tagged(Py_NewRef(PyList_GET_ITEM(results, static_cast<Py_ssize_t>(i))), kResult));
             continue;
         }
         notify();  // the code of users comes next
         if (error == Py_None) {
             Py_DECREF(error);
-            run_again(index, PyList_GET_ITEM(items, i));
+            run_again(first + i, PyList_GET_ITEM(items, static_cast<Py_ssize_t>(i)));
         } else {
-            fail(index, error);
+            fail(first + i, error);
         }
+    }
+}
+
+void MapRun::place_all(std::uint64_t first, PyObject* results) {
+    const auto count = static_cast<std::uint64_t>(PyList_GET_SIZE(results));
+    for (std::uint64_t i = 0; i < count; ++i) {
+        PyObject* result = Py_NewRef(PyList_GET_ITEM(results, static_cast<Py_ssize_t>(i)));
+        slot(first + i).store(tagged(result, kResult), std::memory_order_release);
+    }
+    // Either `abandon` sees them, or they see it.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (!abandoned_.load(std::memory_order_seq_cst)) return;
+    for (std::uint64_t i = 0; i < count; ++i) {
+        Py_XDECREF(object_in(slot(first + i).exchange(0, std::memory_order_acq_rel)));
     }
 }
 

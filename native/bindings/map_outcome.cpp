@@ -30,7 +30,8 @@ bool MapRun::has_run(std::uint64_t index) const noexcept {
 
 PyObject* MapRun::outcome(std::uint64_t index, bool take) {
     std::atomic<Word>& word = slot(index);
-    const Word found = take ? word.exchange(0, std::memory_order_acq_rel) : word.load(std::memory_order_acquire);
+    const Word found = word.load(std::memory_order_acquire);
+    if (take) word.store(0, std::memory_order_release);  // of settled items only the reader takes anything
     PyObject* object = object_in(found);
     if ((found & kTagMask) == kResult) return take ? object : Py_NewRef(object);
     if ((found & kTagMask) == kCancelled) {

@@ -8,11 +8,11 @@
 
 namespace pyferris::python {
 
-std::shared_ptr<MapRun> run_of(const MapObject* self) {
+MapRun* run_of(const MapObject* self) {
     if (self->run == nullptr) {
         PyErr_SetString(PyExc_RuntimeError, "this map was not made by a pool: use SafeThreadPool.map");
     }
-    return self->run;
+    return self->run.get();
 }
 
 bool show(MapObject* self, std::uint64_t count, bool all) {
@@ -68,11 +68,10 @@ bool fill(MapObject* self) {
 namespace {
 
 constexpr std::uint64_t kNapNs = 2 * ItemClaims::kLongestWholeRunNs;
-constexpr std::uint64_t kLeastLeftNs = 2 * kNapNs;
 
 // As long as two runs, while plenty is left. Told of each run, a reader would take 5 % of two cores.
 void nap_while_plenty(const MapRun& run, Deadline deadline) {
-    if (run.lasts_ns() < kLeastLeftNs) return;
+    if (run.lasts_ns() < kNapNs) return;
     const std::uint64_t now = now_ns();
     if (now >= deadline) return;
     PyThreadState* state = PyEval_SaveThread();

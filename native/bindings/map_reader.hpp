@@ -33,8 +33,8 @@ inline MapObject* as_map(PyObject* object) { return reinterpret_cast<MapObject*>
 
 // All of these: attached, the reader's thread.
 
-/// The map behind `self`; null with an error set where there is none.
-std::shared_ptr<MapRun> run_of(const MapObject* self);
+/// The map behind `self`, there as long as `self` is; null with an error set where there is none.
+MapRun* run_of(const MapObject* self);
 /// Shows the progress, for the last time where `all`. False with an error set.
 bool show(MapObject* self, std::uint64_t count, bool all);
 /// What has not run is cancelled; nothing more is read.

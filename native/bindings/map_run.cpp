@@ -200,7 +200,7 @@ void MapRun::run_item(std::uint64_t index) {
     if (only_batches_) {  // a worker that helps
         const PyRef items = PyRef::steal(Py_BuildValue("[N]", item));
         const PyRef outcome = PyRef::steal(items ? PyObject_CallOneArg(function_, items.get()) : nullptr);
-        return settle_batch({index}, items.get(), outcome.get());
+        return settle_batch(index, 1, items.get(), outcome.get());
     }
     PyObject* result = nullptr;
     if (single_) {
@@ -302,6 +302,7 @@ void MapRun::stop(bool ask) {
 
 void MapRun::abandon() {
     abandoned_.store(true, std::memory_order_seq_cst);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
     for (std::uint64_t i = 0; i < capacity_; ++i) {
         Word word = slots_[i].load(std::memory_order_acquire);
         if ((word & kTagMask) == 0) continue;

@@ -160,7 +160,9 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
     bool run_lane(MapTask& task);
     ThreadPool::SubmitResult start_lanes(std::uint64_t most);
     bool run_batch(MapTask& task, PyObject* batch);
-    void settle_batch(const std::vector<std::uint64_t>& indexes, PyObject* items, PyObject* outcome);
+    PyRef take_items(std::uint64_t first, std::uint64_t count);
+    void settle_batch(std::uint64_t first, std::uint64_t count, PyObject* items, PyObject* outcome);
+    void place_all(std::uint64_t first, PyObject* results);
     void run_again(std::uint64_t index, PyObject* item);
     void add_sample(std::uint64_t index, std::uint64_t took);
     void run_item(std::uint64_t index);

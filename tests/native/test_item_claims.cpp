@@ -186,5 +186,22 @@ TEST(ItemClaims, EachItemExactlyOnceUnderContention) {
     }
 }
 
+TEST(ItemClaims, ARunCanBeTakenWhole) {
+    ItemClaims claims(2, 5);
+    claims.add(7);
+    std::uint64_t first = 0;
+    EXPECT_EQ(claims.take_run(0, &first), 0U);  // none was begun
+    ASSERT_TRUE(claims.begin(0));
+    EXPECT_EQ(claims.take_run(0, &first), 5U);
+    EXPECT_EQ(first, 0U);
+    EXPECT_EQ(claims.next(0), ItemClaims::kNone);
+    EXPECT_EQ(claims.take_run(0, &first), 0U);
+    ASSERT_TRUE(claims.begin(1));
+    EXPECT_EQ(claims.next(1), 5U);
+    EXPECT_EQ(claims.take_run(1, &first), 1U);
+    EXPECT_EQ(first, 6U);
+    EXPECT_FALSE(claims.has_more(0));
+}
+
 }  // namespace
 }  // namespace pyferris

@@ -67,6 +67,14 @@ class ItemClaims {
         return kNone;
     }
 
+    /// All that is left of the lane's run, from `*first` on: how many.
+    std::uint64_t take_run(std::size_t lane, std::uint64_t* first) noexcept {
+        const std::uint64_t run = lanes_[lane].run.exchange(0, std::memory_order_acq_rel);
+        if (cursor(run) == end(run)) return 0;
+        *first = widen(cursor(run));
+        return end(run) - cursor(run);
+    }
+
     /// The rest of the lane's run will not be run by anybody.
     void give_up(std::size_t lane) noexcept { lanes_[lane].run.store(0, std::memory_order_release); }
 
