@@ -160,30 +160,30 @@ def calls() -> None:
     ):
         items = [calls_of(seconds)] * count
         ways = by_pools(way, spin, items)
-        serial: Callable[[], object] = lambda items=items: [spin(item) for item in items]  # type: ignore[misc]
-        compare(name, target, serial, ways, runs=CALL_RUNS)
+        compare(name, target, functools.partial(spin_each, items), ways, runs=CALL_RUNS)
     items = list(range(20_000))
     ways = by_pools(submitted, identity, items)
     compare("20,000 no-op calls, submit", "10x", lambda: items, ways, "ProcessPoolExecutor", 3)
 
 
-def spin_often(item: int, count: int) -> list[int]:
-    return [spin(item) for _ in range(count)]
+def spin_each(items: list[int]) -> list[int]:
+    return [spin(item) for item in items]
 
 
 def machine_gives() -> str:
     """What two processes gain that share the calls beforehand and exchange nothing meanwhile."""
-    item, each = calls_of(30e-6), 1_000
+    half = [calls_of(30e-6)] * 1_000
+    half_done = spin_each(half)
     pool = pools["ProcessPoolExecutor"]
 
     def shared() -> None:
-        for future in [pool.submit(spin_often, item, each) for _ in range(WORKERS)]:
-            check(future.result(), [spin(item)] * each)
+        for future in [pool.submit(spin_each, half) for _ in range(WORKERS)]:
+            check(future.result(), half_done)
 
     alone: list[float] = []
     together: list[float] = []
     for _ in range(15):
-        alone.append(timed(lambda: spin_often(item, WORKERS * each)))
+        alone.append(timed(lambda: spin_each(WORKERS * half)))
         together.append(timed(shared))
     gives = f"{statistics.median(alone) / statistics.median(together):.2f}x"
     print(f"two processes, each with its half: {gives}", flush=True)
