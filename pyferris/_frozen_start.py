@@ -19,32 +19,47 @@ from . import _native
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import CodeType
 
 __all__ = ["finds_distutils", "read_code", "set_up"]
 
-_GAP = b"which threads make interpreters"
+# The code of the functions with a name in capitals is that of modules: to compile some text in their place took as
+# long as a tenth of an interpreter.
 
-# Other interpreters that begin meanwhile run the original. It goes by its own name when it is no longer replaced.
-_SHORT_SITE = f"""
-import _thread
-if _thread.get_ident() not in memoryview({_GAP!r}).cast("L"):
-    import _imp
-    try:
-        original = _imp.get_frozen_object("pyferris.site")
-    except ImportError:
-        original = _imp.get_frozen_object("site")
-    exec(original, globals())
-"""
 
-# A module that is frozen here and says, wherever it is run, that it is from its file. The code is that of the file.
-_AS_OF_FILE = """
-from _frozen_importlib_external import SourceFileLoader, spec_from_file_location
-__loader__ = SourceFileLoader(__name__, "its file")
-__spec__ = spec_from_file_location(__name__, "its file", loader=__loader__, submodule_search_locations="its places")
-__file__, __cached__ = __spec__.origin, __spec__.cached
-del SourceFileLoader, spec_from_file_location
-exec("its code", globals())
-"""
+def _SITE() -> None:  # noqa: N802
+    """Of the threads that make interpreters here, the short ``site``: nothing.
+
+    Other interpreters that begin meanwhile run the original. It goes by its own name when it is no longer replaced.
+    """
+    import _thread
+
+    if _thread.get_ident() not in memoryview(b"which threads make interpreters").cast("L"):
+        import _imp
+
+        try:
+            original = _imp.get_frozen_object("pyferris.site")
+        except ImportError:
+            original = _imp.get_frozen_object("site")
+        exec(original, globals())
+
+
+def _AS_OF_FILE() -> None:  # noqa: N802
+    """A module that is frozen here and says, wherever it is run, that it is from its file."""
+    from _frozen_importlib_external import SourceFileLoader, spec_from_file_location
+
+    loader = SourceFileLoader(__name__, "its file")
+    places: Any = "its places"
+    spec: Any = spec_from_file_location(__name__, "its file", loader=loader, submodule_search_locations=places)
+    globals().update(__loader__=loader, __spec__=spec, __file__=spec.origin, __cached__=spec.cached)
+    exec("its code", globals())
+
+
+def _module_code(code: CodeType, name: str, constants: dict[str, object]) -> CodeType:
+    """A function's code as that of the frozen module ``name``, with other objects in the places of some strings."""
+    consts = tuple(constants.get(each, each) if type(each) is str else each for each in code.co_consts)
+    return code.replace(co_filename=f"<frozen {name}>", co_name="<module>", co_qualname="<module>", co_consts=consts)
+
 
 # Each adds a finder for distutils, which is setuptools' since Python 3.12, and is needed for nothing else.
 _OF_DISTUTILS = ("_virtualenv.pth", "distutils-precedence.pth")
@@ -98,15 +113,14 @@ def _encodings() -> Iterator[tuple[str, bytes, bool]]:
                 "its places": spec.submodule_search_locations,
                 "its code": marshal.loads(code),
             }
-            whole = compile(_AS_OF_FILE, f"<frozen {name}>", "exec", dont_inherit=True)
-            constants = tuple(own.get(each, each) if type(each) is str else each for each in whole.co_consts)
-            yield name, marshal.dumps(whole.replace(co_consts=constants)), name == "encodings"
+            yield name, marshal.dumps(_module_code(_AS_OF_FILE.__code__, name, own)), name == "encodings"
 
 
 def _short_site() -> tuple[bytes, bytes, bytes]:
     """Its code up to the bytes object that native code puts in, what follows, and the original."""
-    code = marshal.dumps(compile(_SHORT_SITE, "<frozen site>", "exec", dont_inherit=True))
-    before, _, after = code.partition(len(_GAP).to_bytes(4, "little") + _GAP)
+    code = _module_code(_SITE.__code__, "site", {})
+    gap = next(each for each in code.co_consts if type(each) is bytes)
+    before, _, after = marshal.dumps(code).partition(len(gap).to_bytes(4, "little") + gap)
     original: Any = _imp.find_frozen("site", withdata=True)
     return before, after, bytes(original[0])
 

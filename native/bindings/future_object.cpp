@@ -294,7 +294,7 @@ namespace {
 
 constexpr std::size_t kBacklog = 32;  // queued calls from which on a reader naps
 constexpr std::int64_t kLeastNapUs = 50;
-constexpr std::int64_t kMostNapUs = 500;
+constexpr std::int64_t kMostNapUs = 4'000;
 
 // Who reads the results of many calls one after another would be woken for each of them, and take the core of a worker
 // each time. As long as plenty is queued a reader naps instead, the longer the longer the queue will last. As

@@ -15,6 +15,13 @@ needs_interpreters = pytest.mark.skipif(
 LIMIT = 60  # seconds that nothing here takes
 
 
+def count(number):
+    total = 0
+    for i in range(number):
+        total = (total * 5 + i) & 1023
+    return total
+
+
 def add(one, other=0):
     return one + other
 

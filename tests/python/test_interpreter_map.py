@@ -12,7 +12,7 @@ import threading
 import time
 
 import pytest
-from interpreter_calls import LIMIT, needs_interpreters
+from interpreter_calls import LIMIT, count, needs_interpreters
 
 from pyferris.errors import PoolClosed
 from pyferris.safe_thread import SafeCounter, SafeQueue
@@ -261,13 +261,6 @@ def test_a_map_is_not_stopped_by_a_pause_of_its_reader(pool):
     while results._finished < 100 and time.monotonic() < ended:
         pass
     assert [first, *results] == [2 * n for n in range(100)]
-
-
-def count(number):
-    total = 0
-    for i in range(number):
-        total = (total * 5 + i) & 1023
-    return total
 
 
 SHORT = [200] * 20_000  # some 10 us each

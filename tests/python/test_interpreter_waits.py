@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import resource
 import threading
 import time
 
 import pytest
-from interpreter_calls import LIMIT, add, fail, forever, needs_interpreters, started, wait_for
+from interpreter_calls import LIMIT, add, count, fail, forever, needs_interpreters, started, wait_for
 
 from pyferris import _native
 from pyferris.errors import CallCancelled
@@ -37,6 +38,13 @@ def test_of_a_long_queue_a_result_is_waited_for_as_long_as_asked(pool):
     for number in range(100):
         queue.push(number)
     assert sorted(future.result(LIMIT) for future in futures) == list(range(100))
+
+
+def test_who_reads_a_long_queue_is_not_woken_for_each_result(pool):
+    futures = [pool.submit(count, 500) for _ in range(3000)]
+    before = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+    assert [future.result(LIMIT) for future in futures] == [count(500)] * 3000
+    assert resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw - before < 300
 
 
 def test_await_gather_and_wait_for(pool):
