@@ -29,8 +29,7 @@ from web_latency import measure as web_latency
 from pyferris.safe_thread import SafeThreadPool, safe_parallel_map
 
 WORKERS = 2
-RUNS = 5
-CALL_RUNS = 9
+RUNS = 9
 COLD_RUNS = 21  # processes of each kind: how the system places their threads differs
 HAS_INTERPRETERS = sys.version_info >= (3, 12)
 OURS = "pyferris"
@@ -129,9 +128,11 @@ def compare(
     expected = serial()
     everyone = {"serial": serial, **ways}
     seconds: dict[str, list[float]] = {name: [] for name in everyone}
-    for _ in range(runs):
-        for name, way in everyone.items():
-            seconds[name].append(timed(lambda way=way: check(way(), expected)))  # type: ignore[misc]
+    names = list(everyone)
+    for number in range(runs):
+        first = number % len(names)  # each comes after each
+        for name in names[first:] + names[:first]:
+            seconds[name].append(timed(lambda way=everyone[name]: check(way(), expected)))  # type: ignore[misc]
     record(work, seconds, against, target)
 
 
@@ -160,7 +161,7 @@ def calls() -> None:
     ):
         items = [calls_of(seconds)] * count
         ways = by_pools(way, spin, items)
-        compare(name, target, functools.partial(spin_each, items), ways, runs=CALL_RUNS)
+        compare(name, target, functools.partial(spin_each, items), ways)
     items = list(range(20_000))
     ways = by_pools(submitted, identity, items)
     compare("20,000 no-op calls, submit", "10x", lambda: items, ways, "ProcessPoolExecutor", 3)

@@ -4,7 +4,7 @@ One worker takes the items in order from the first moment, as a loop would. Whoe
 and then (``Driver``): is it long enough to be worth more workers; is the interpreter free for other threads while an
 item runs; and if it is not, would another interpreter, or process, give the same?
 
-    one worker --the interpreter is free--> all of them, threads  --they compute no more than one--.
+    one worker --the interpreter is free--> more, threads  --together they compute no more than one--.
         `--it is held, the function is pure--> workers boot, repeat an item --alike--> isolated    |
                                                      `--unlike--> one worker   <--no gain--'  <----'
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import logging
+import math
 import sys
 import threading
 import time
@@ -43,6 +44,7 @@ class Limits(NamedTuple):
     """What the decisions go by; seconds, where nothing else is said."""
 
     first_look: float = 0.002
+    own_look: float = 0.0005  # the same, where the caller runs the items
     between_looks: float = 0.003  # then half as long again each time
     longest_wait: float = 0.05
     looks: int = 3  # samples a look
@@ -59,6 +61,8 @@ class Limits(NamedTuple):
     slower: float = 1.3  # an isolated worker may take so many times as long for an item; 0: any time
     gain: float = 1.1  # an isolated map must be so many times as fast as one worker; 0: any speed
     trial: float = 0.03  # after so long that is looked at
+    short_trial: float = 0.01  # after so long, whether as many workers as cores are enough
+    all_compute: float = 0.75  # of the time that as many workers as cores compute, where more would be of no use
     turns: float = 0.25  # after twice this, then four times and so on, threads that took turns are tried again
     patient: bool = False  # nothing but the first items runs before the decision; what is chosen then is no race
 
@@ -196,7 +200,7 @@ class Driver:
         if scales:
             self.mode, self.reason = "threads", _SCALES
             self._began = time.perf_counter()
-            if not self._scales():
+            if self._scale() == 1:
                 self._steer(convoy=True)
         else:
             self._hand_over(done / (time.perf_counter() - self._began))
@@ -205,21 +209,30 @@ class Driver:
         self.mode, self.reason = "threads", reason
         self._mapped._run_by(None)
 
-    def _scales(self) -> bool:
-        """Have all workers run items; False, and one again, if together they compute no more than one can.
+    def _scale(self) -> int:
+        """Have more workers run items, and return how many: as many as there are cores, or all, where they wait for
+        something; 1, and one again, if together they compute no more than one can.
 
         An interpreter that is free for moments, as while small files are read, looks free to all who wait for it.
         """
-        limits, mapped = self.limits, self._mapped
-        mapped._widen(self._pool()._max_workers)
-        cpu, then = self._cpu(), time.perf_counter()
-        if self.over(limits.trial):
-            return True
-        computed = (self._cpu() - cpu) / (time.perf_counter() - then)
+        limits = self.limits
+        most = self._pool()._max_workers
+        cores = min(most, usable_cores())
+        computed = self._try(cores, limits.trial if cores == most else limits.short_trial)
+        if cores < most and computed < limits.all_compute * cores:
+            cores, computed = most, self._try(most, limits.trial)
         if not limits.one_computes < computed < limits.gain:  # they wait for something, or compute at a time
-            return True
-        mapped._widen(1)
-        return False
+            return cores
+        self._mapped._widen(1)
+        return 1
+
+    def _try(self, lanes: int, seconds: float) -> float:
+        """How many of so many workers compute; inf where the map is over before that can be told."""
+        self._mapped._widen(lanes)
+        cpu, then = self._cpu(), time.perf_counter()
+        if self.over(seconds):
+            return math.inf
+        return (self._cpu() - cpu) / (time.perf_counter() - then)
 
     def _decide(self, convoy: bool = False) -> None:
         """Look until the work can be said to scale by threads, or to be isolated, or neither.
@@ -238,7 +251,7 @@ class Driver:
             cpu, then = self._cpu(), time.perf_counter()
             held = convoy or self._is_held()
             computed = (self._cpu() - cpu) / max(time.perf_counter() - then, 1e-9)
-            if self.over(pause):
+            if (held or lanes > 1) and self.over(pause):  # free for the first time: more workers at once
                 return
             busy = (self._cpu() - cpu) / (time.perf_counter() - then)
             pause = min(pause * 1.5, limits.longest_wait)
@@ -248,6 +261,8 @@ class Driver:
                 held = True  # it waits for nothing: the machine is busy
             if why_not is None and held:
                 if self._left() < self.worth():
+                    if self.over(pause):
+                        return
                     continue
                 if self._isolate():
                     return
@@ -258,11 +273,11 @@ class Driver:
                 return
             if not held:
                 self.reason = _SCALES
-                if not self._scales():
-                    convoy, lanes, wait = True, 1, 2 * wait
+                lanes = self._scale() if lanes < most else most
+                if lanes == 1 < most:
+                    convoy, wait = True, 2 * wait
                     again = time.perf_counter() + wait
                     continue
-                lanes = most
             elif why_not is not None and busy < limits.busy:  # held by others: the items wait for something
                 lanes = min(most, lanes * 2)
             else:

@@ -63,7 +63,7 @@ class Beginning:
         limits, driver, items, results = self._driver.limits, self._driver, self._items, self.results
         began = time.perf_counter()
         count, settled = 1, alone
-        look = began + limits.first_look
+        look = began + limits.own_look
         while len(results) < len(items):
             then = time.perf_counter()
             self._stretch(count)

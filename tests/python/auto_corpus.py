@@ -48,6 +48,7 @@ GROUPS = [CASES[start : start + SMALL] for start in range(0, len(CASES), SMALL)]
 # Whatever the machine does meanwhile: isolate all that may be.
 EAGER = _auto.Limits(
     first_look=0,
+    own_look=0,
     between_looks=0,
     held=-1,
     busy=0,

@@ -20,6 +20,7 @@ from own_process import run
 
 from pyferris import _auto, _native
 from pyferris._auto_runner import Rest
+from pyferris._cores import usable_cores
 from pyferris.isolation import HAS_INTERPRETERS
 from pyferris.map_result import MapResult
 from pyferris.safe_thread import safe_parallel_map, safe_parallel_map_async
@@ -359,7 +360,7 @@ def test_ctrl_c_ends_an_isolated_map() -> None:
         """
         from pyferris import _auto, _auto_runner
         from pyferris.safe_thread import safe_parallel_map
-        _auto.LIMITS = _auto.Limits(first_look=0, between_looks=0, held=-1, worth_threads=0, worth_warm=0,
+        _auto.LIMITS = _auto.Limits(first_look=0, own_look=0, between_looks=0, held=-1, worth_threads=0, worth_warm=0,
                                     worth_cold=0, worth_first=0, worth_process=0, least_item=0, slower=0, gain=0,
                                     patient=True)
         sys.setswitchinterval(1e-4)
@@ -396,6 +397,18 @@ def test_threads_are_used_where_they_scale_and_isolation_would_not_pay(monkeypat
     assert "threads scale" in found.report.reason
 
 
+@pytest.mark.parametrize("all_compute", [0, 1e9])
+def test_threads_that_compute_are_no_more_than_the_cores(all_compute: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    cores = usable_cores()
+    never = _auto.LIMITS._replace(
+        one_computes=2, all_compute=all_compute, worth_warm=1e9, worth_cold=1e9, worth_first=1e9
+    )
+    monkeypatch.setattr(_auto, "LIMITS", never)
+    found = safe_parallel_map(digest_and_note, [bytes(4 << 20)] * 100, cores + 3, explain=True)
+    assert found == [digest(bytes(4 << 20))] * 100
+    assert found.report.workers == (cores + 3 if all_compute else cores)
+
+
 seen: list[int] = []
 
 
@@ -419,7 +432,8 @@ def test_threads_that_take_turns_are_one_again(function: Any, monkeypatch: pytes
     items = [bytes(4 << 20)] * 100
     found = safe_parallel_map(function, items, 3, explain=True)
     assert found == [digest(items[0])] * 100
-    assert widened[:2] == [3, 1]
+    assert widened[0] == min(3, usable_cores())
+    assert 1 in widened[1:3]
     assert "threads scale" not in found.report.reason
     if function is digest_and_note:
         assert found.report.mode == "threads"
