@@ -4,7 +4,7 @@ One worker takes the items in order from the first moment, as a loop would. Whoe
 and then (``Driver``): is it long enough to be worth more workers; is the interpreter free for other threads while an
 item runs; and if it is not, would another interpreter, or process, give the same?
 
-    one worker --the interpreter is free--> more, threads  --together they compute no more than one--.
+    one worker --the interpreter is free--> more, threads  --together they compute no more than one.
         `--it is held, the function is pure--> workers boot, repeat an item --alike--> isolated    |
                                                      `--unlike--> one worker   <--no gain--'  <----'
 """
@@ -16,7 +16,6 @@ import contextlib
 import logging
 import math
 import sys
-import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,13 +28,12 @@ from .future import SafeFuture
 from .isolation import HAS_INTERPRETERS
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Sequence
 
     from .map_result import MapResult
     from .thread_pool import SafeThreadPool
 
-__all__ = ["LIMITS", "Aside", "Driver", "Limits"]
+__all__ = ["LIMITS", "Driver", "Limits"]
 
 _LOGGER = logging.getLogger("pyferris")
 
@@ -393,39 +391,3 @@ class Driver:
         faster = max((mapped._finished - before) / took / rate, (runner.computed - computed) / took)
         if faster < self.limits.gain:
             runner.give_up(f"isolated workers were {faster:.2f} times as fast as one thread")
-
-
-class Aside:
-    """A driver on a thread of its own, beside an event loop that waits for the map."""
-
-    def __init__(self, driver: Driver, mapped: MapResult[Any], loop: asyncio.AbstractEventLoop) -> None:
-        self._driver = driver
-        self._mapped = mapped
-        self._gone: SafeFuture[None] | None = None
-        self._handle = loop.call_later(driver.limits.first_look, self._start)
-
-    def _start(self) -> None:
-        if self._mapped._finished == self._mapped._added:
-            return
-        self._gone = SafeFuture()
-        threading.Thread(target=self._run, args=(self._gone,), name="safe_parallel_map-auto", daemon=True).start()
-
-    def _run(self, gone: SafeFuture[None]) -> None:
-        try:
-            self._driver.run(self._mapped, shows=False)
-        finally:
-            gone.set_result(None)
-
-    async def finish(self) -> None:
-        """After the map."""
-        self._handle.cancel()
-        if self._gone is not None:
-            await self._gone
-        self._driver.close(True)
-
-    def abort(self) -> None:
-        self._handle.cancel()
-        if self._gone is None:
-            self._driver.close(False)
-        else:
-            self._gone.add_done_callback(lambda _: self._driver.close(False))

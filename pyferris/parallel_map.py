@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
-from ._auto import Aside
+from ._auto_aside import Aside
 from ._map_call import ParallelMap
 from .map_result import MapResult, check_arguments
 
