@@ -215,14 +215,21 @@ class Driver:
         """
         limits = self.limits
         most = self._pool()._max_workers
-        cores = min(most, usable_cores())
-        computed = self._try(cores, limits.trial if cores == most else limits.short_trial)
-        if cores < most and computed < limits.all_compute * cores:
-            cores, computed = most, self._try(most, limits.trial)
-        if not limits.one_computes < computed < limits.gain:  # they wait for something, or compute at a time
-            return cores
+        lanes = min(most, usable_cores())
+        computed = self._try(lanes, limits.short_trial)
+        if self._is_one(computed):
+            computed = self._try(lanes, limits.trial)  # to be sure
+        elif lanes < most and computed < limits.all_compute * lanes:
+            lanes = most
+            computed = self._try(lanes, limits.trial)
+        if not self._is_one(computed):
+            return lanes
         self._mapped._widen(1)
         return 1
+
+    def _is_one(self, computed: float) -> bool:
+        """Whether workers that so many of compute take turns: they do not wait for something, nor compute together."""
+        return self.limits.one_computes < computed < self.limits.gain
 
     def _try(self, lanes: int, seconds: float) -> float:
         """How many of so many workers compute; inf where the map is over before that can be told."""

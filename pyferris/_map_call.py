@@ -179,7 +179,7 @@ class ParallelMap:
 
 def _add_results(rest: MapResult[Any], results: list[Any]) -> Exception | None:
     try:
-        results += rest._results()
+        results += rest._results(True)
     except Exception as error:
         return error
     return None

@@ -167,7 +167,7 @@ def safe_parallel_map(
             mapped = work.start(func, data, return_exceptions, chunksize=chunksize, timeout=timeout, progress=progress)
             if work.driver is not None:
                 work.driver.run(mapped)
-            results = mapped._results()
+            results = mapped._results(True)
     except BaseException:
         work.abort()
         if work.driver is not None:

@@ -196,11 +196,12 @@ PyObject* start(PyObject* object, PyObject* args) {
     Py_RETURN_NONE;
 }
 
-// `_results()`: the list of all, nothing consumed; the first failure in time is raised at once.
-PyObject* results(PyObject* object, PyObject* /*unused*/) {
+// `_results(take=False)`: the list of all; the first failure in time is raised at once. `take`: they are consumed.
+PyObject* results(PyObject* object, PyObject* args) {
     MapObject* self = as_map(object);
     MapRun* const run = run_of(self);
-    if (run == nullptr) return nullptr;
+    int take = 0;
+    if (run == nullptr || PyArg_ParseTuple(args, "|p", &take) == 0) return nullptr;
     run->fail_fast();
     while (!run->is_ready(MapRun::kAll) && !run->is_over()) {
         if (wait(self, MapRun::kAll)) continue;
@@ -220,9 +221,10 @@ PyObject* results(PyObject* object, PyObject* /*unused*/) {
     const auto count = static_cast<Py_ssize_t>(run->added());
     PyRef list = PyRef::steal(PyList_New(count));
     for (Py_ssize_t i = 0; list && i < count; ++i) {
-        PyObject* result = run->outcome(static_cast<std::uint64_t>(i), false);
+        PyObject* result = run->outcome(static_cast<std::uint64_t>(i), take != 0);
         if (result == nullptr) return nullptr;
         PyList_SET_ITEM(list.get(), i, result);
+        if (take != 0) ++self->given;
     }
     if (!show(self, run->finished(), true)) return nullptr;
     return list.release();
@@ -328,7 +330,7 @@ PyObject* get_count(PyObject* object, void* /*unused*/) {
 
 PyMethodDef methods[] = {
     {"_start", start, METH_VARARGS, nullptr},
-    {"_results", results, METH_NOARGS, nullptr},
+    {"_results", results, METH_VARARGS, nullptr},
     {"_result", result, METH_O, nullptr},
     {"_has_run", has_run, METH_O, nullptr},
     {"_stop", stop_method, METH_NOARGS, nullptr},

@@ -196,8 +196,10 @@ bool MapRun::run_lane(MapTask& task) {
 }
 
 void MapRun::run_item(std::uint64_t index) {
-    PyObject* item = object_in(slot(index).exchange(0, std::memory_order_acq_rel));
-    if (only_batches_) {  // a worker that helps
+    std::atomic<Word>& word = slot(index);
+    PyObject* item = object_in(word.load(std::memory_order_acquire));
+    word.store(0, std::memory_order_relaxed);  // an argument is taken only by who has claimed it
+    if (only_batches_) {                       // a worker that helps
         const PyRef items = PyRef::steal(Py_BuildValue("[N]", item));
         const PyRef outcome = PyRef::steal(items ? PyObject_CallOneArg(function_, items.get()) : nullptr);
         return settle_batch(index, 1, items.get(), outcome.get());
@@ -303,10 +305,16 @@ void MapRun::stop(bool ask) {
 void MapRun::abandon() {
     abandoned_.store(true, std::memory_order_seq_cst);
     std::atomic_thread_fence(std::memory_order_seq_cst);
+    const bool over = is_over();  // then nobody else takes anything
     for (std::uint64_t i = 0; i < capacity_; ++i) {
         Word word = slots_[i].load(std::memory_order_acquire);
         if ((word & kTagMask) == 0) continue;
-        if (slots_[i].compare_exchange_strong(word, 0, std::memory_order_acq_rel)) Py_XDECREF(object_in(word));
+        if (over) {
+            slots_[i].store(0, std::memory_order_relaxed);
+            Py_XDECREF(object_in(word));
+        } else if (slots_[i].compare_exchange_strong(word, 0, std::memory_order_acq_rel)) {
+            Py_XDECREF(object_in(word));
+        }
     }
     finish_input();
     if (is_over()) report_unseen();
