@@ -71,6 +71,10 @@ LIMITS = Limits()
 _SCALES = "the interpreter is free while items run: threads scale"
 
 
+def _copy_of(items: Sequence[Any]) -> Sequence[Any]:
+    return list(items) if isinstance(items, list) else items  # pyright: ignore[reportUnknownVariableType]
+
+
 class Driver:
     """Steers one map. All methods but ``run``'s runners are called by one thread, the one that waits for it."""
 
@@ -94,7 +98,7 @@ class Driver:
         self._fail_fast = fail_fast
         self._began = time.perf_counter()
         self._ready: list[SafeFuture[str | None]] = []
-        self._purity: str | None = ""  # not asked yet
+        self._verdict: _purity.Verdict | None = None  # not asked yet
         self._library: set[str] = set()  # modules that the function uses
         self._most = 0  # isolated workers; not asked yet
         self.broken = False
@@ -182,15 +186,22 @@ class Driver:
 
     def begin(self, return_exceptions: bool) -> Beginning | None:
         """What the caller runs by itself; None if it would be told from another thread's work."""
-        if self._impure() is not None:
+        if not self.verdict.keeps_to_data:
             return None
+        if self.verdict.reason is not None:
+            self.items = _copy_of(self.items)  # which it may change
         self.mode, self.reason = "inline", "the work was over before more workers were worth it"
         return Beginning(self, self._function, self.items, return_exceptions)
 
-    def _impure(self) -> str | None:
-        if self._purity == "":
-            self._purity = _purity.why_impure(self._function, self._library, process=not HAS_INTERPRETERS)
-        return self._purity
+    @property
+    def verdict(self) -> _purity.Verdict:
+        if self._verdict is None:
+            self._verdict = _purity.judge(self._function, self._library, process=not HAS_INTERPRETERS)
+        return self._verdict
+
+    def may_scale(self, cost: float) -> bool:
+        """Whether threads are to be tried where the map cannot be isolated: an item takes ``cost`` seconds."""
+        return self.verdict.reason is not None and cost >= self.limits.least_item and self.most_workers() > 1
 
     def go_on(self, mapped: MapResult[Any], done: int, scales: bool) -> None:
         """``mapped`` is what is left after so many items that the caller has run."""
@@ -339,9 +350,8 @@ class Driver:
             return "only the main interpreter makes others"
         if sys.flags.bytes_warning and not HAS_INTERPRETERS:
             return "worker processes do not look at bytes that are compared with text, as Python's option -b does"
-        reason = self._impure()
-        if reason is not None:
-            return f"threads do not scale, and {reason}"
+        if self.verdict.reason is not None:
+            return f"threads do not scale, and {self.verdict.reason}"
         if cost < self.limits.least_item:
             return "an item takes less than its way to another interpreter would"
         return None

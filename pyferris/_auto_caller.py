@@ -1,7 +1,8 @@
-"""The beginning of a map of a pure function: its caller runs the items itself, as a loop would.
+"""The beginning of a map whose caller runs the items itself, as a loop would.
 
-Nobody can tell, as such a function sees no thread and waits for nothing. What is left after some milliseconds, if it is
-worth it, goes to isolated workers, or to threads where the function lets others compute meanwhile.
+Nobody can tell, where the function sees no thread and waits for nothing: a pure one, or one that reads and changes data
+of its own. What is left after some milliseconds, if it is
+worth it, goes to isolated workers if the function is pure, or to threads where it lets others compute meanwhile.
 """
 
 from __future__ import annotations
@@ -93,17 +94,20 @@ class Beginning:
         reason = driver.impossible(cost)
         if reason is None and driver.limits.patient:
             self._delays = [1.0] * driver.limits.looks
-        if reason is None and self._delays is None:
+        if reason is not None and not driver.may_scale(cost):
+            driver.reason = reason
+            return True
+        if self._delays is None:
             self._delays = []
             _thread.start_new_thread(self._sample, (self._delays, threading.get_native_id()))
             return False
-        if reason is None and self._delays is not None:
-            if len(self._delays) < driver.limits.looks:
-                return False
-            if not driver.is_long(self._delays):
-                self.scales = _native.are_apart(self._items) is True
-                driver.reason = driver.reason if self.scales else SHARED
-                return not self.scales
+        if len(self._delays) < driver.limits.looks:
+            return False
+        if not driver.is_long(self._delays):
+            self.scales = _native.are_apart(self._items) is True
+            driver.reason = driver.reason if self.scales else SHARED
+            return not self.scales
+        if reason is None:
             if left < driver.worth():
                 return False
             apart = _native.are_apart(self._items)

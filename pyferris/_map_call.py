@@ -113,7 +113,7 @@ class ParallelMap:
         if done:
             return results
         first = len(results)
-        self.left = items[first:]
+        self.left = driver.items[first:]
         if driver.shared:
             rest = self.rest = start_map(
                 self.name,
@@ -141,8 +141,9 @@ class ParallelMap:
             return results
         if failure is not None:
             try:
-                if number_of(failure) is not None:
+                if number_of(failure) is not None and driver.verdict.reason is None:
                     _raise_as_a_loop(func, self.left, rest, first, outer)
+                number_from(first, failure)
                 raise failure
             finally:
                 del failure  # which has this frame in its traceback

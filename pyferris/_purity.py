@@ -10,11 +10,11 @@ import re
 import sys
 import threading
 import types
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _pure_names, _reach, _untouched
 from ._homes import MISSING
-from ._plain import is_plain, keeps_order
+from ._plain import is_data, is_plain, keeps_order
 from ._shipping import is_original_builtin
 
 if TYPE_CHECKING:
@@ -52,12 +52,32 @@ class _Impure(Exception):
     """Its text is the reason."""
 
 
-def why_impure(function: Any, library: set[str] | None = None, *, process: bool = False) -> str | None:
-    """None if ``function``, given plain data, must give elsewhere what it gives here; else why that is not sure.
+class Verdict(NamedTuple):
+    """What is known of a function, given plain data."""
 
-    ``library``: gets the modules that it uses, which must be the same there: see ``_library``. ``process``: elsewhere
-    is another process, where sets of strings have another order.
+    reason: str | None
+    """Why it is not sure that it gives elsewhere what it gives here. None: it must."""
+    keeps_to_data: bool
+    """It may read and change data and names here, but waits for nothing and cannot tell which thread runs it."""
+
+
+def why_impure(function: Any, library: set[str] | None = None, *, process: bool = False) -> str | None:
+    """The reason of ``judge``."""
+    return judge(function, library, process=process).reason
+
+
+def judge(function: Any, library: set[str] | None = None, *, process: bool = False) -> Verdict:
+    """Look at a function and all that it reaches.
+
+    ``library``: gets the modules that it uses, which must be the same elsewhere: see ``_library``. ``process``:
+    elsewhere is another process, where sets of strings have another order.
     """
+    check = _Check(process, set() if library is None else library)
+    reason = _find_reason(check, function, process)
+    return Verdict(reason or check.keeps, reason is None)
+
+
+def _find_reason(check: _Check, function: Any, process: bool) -> str | None:
     if sys.gettrace() is not None or sys.getprofile() is not None or threading.gettrace() is not None:
         return "a debugger, profiler or coverage tool watches this program"
     monitoring: Any = vars(sys).get("monitoring")
@@ -68,7 +88,6 @@ def why_impure(function: Any, library: set[str] | None = None, *, process: bool 
     if sys.get_int_max_str_digits() != sys.int_info.default_max_str_digits:
         return "sys.set_int_max_str_digits() has been called"
     try:
-        check = _Check(process, set() if library is None else library)
         check.callable(function)
         check.together()
     except _Impure as reason:
@@ -82,6 +101,8 @@ class _Check:
     """One look at a function and all functions that it reaches."""
 
     def __init__(self, process: bool, library: set[str]) -> None:
+        self.keeps: str | None = None
+        """What it reads or changes that lasts longer than a call, if nothing but data."""
         self._process = process
         self._library_used = library
         self._flags: set[str] = set()  # what is harmless by itself
@@ -188,8 +209,15 @@ class _Check:
                 return
         elif kind is re.Pattern:
             return
-        if not self._library(value):
-            raise _Impure(f"{what} is {_article(kind)}, which is not known to stay the same")
+        if self._library(value):
+            return
+        reason = f"{what} is {_article(kind)}, which is not known to stay the same"
+        if not is_data(value):
+            raise _Impure(reason)
+        self._keeps(reason)
+
+    def _keeps(self, what: str) -> None:
+        self.keeps = self.keeps or what
 
     def _library(self, value: Any) -> bool:
         """Whether it is a builtin, or of a module, that pure code may use."""
@@ -247,12 +275,14 @@ class _Check:
         values = 0  # functions that were loaded just before, not to be called
         for number, argument in _reach.instructions(code):
             operation = opcode.opname[number]
-            if operation not in _pure_names.OPERATIONS and argument not in _INTRINSICS.get(operation, ()):
+            if operation == "STORE_GLOBAL":
+                self._keeps(f"{name} {_REASONS[operation]}")
+            elif operation not in _pure_names.OPERATIONS and argument not in _INTRINSICS.get(operation, ()):
                 raise _Impure(f"{name} {_REASONS.get(operation, 'uses ' + operation)}")
             if operation in ("STORE_DEREF", "DELETE_DEREF"):
                 variable = code._varname_from_oparg(argument)  # type: ignore[attr-defined]
                 if variable in outer:
-                    raise _Impure(f"{name} binds {variable!r}, a variable of the function around it")
+                    self._keeps(f"{name} binds {variable!r}, a variable of the function around it")
             elif operation == "IS_OP":
                 self._identity(code, before, name)
             elif operation == "BINARY_OP" and argument in _SET_BINARY:

@@ -316,9 +316,47 @@ def test_one_worker_is_never_isolated(eager: None) -> None:
 def test_a_function_with_state_says_why_it_is_not_isolated(eager: None) -> None:
     kept: list[int] = []
     report = safe_parallel_map(lambda n: kept.append(work(n)), range(80), 2, explain=True).report
-    assert report.mode == "threads"
-    assert len(kept) == 80
+    assert report.mode == "inline"
+    assert kept == list(map(work, range(80)))
     assert "kept" in report.reason
+    lock = threading.Lock()
+    report = safe_parallel_map(lambda n: lock.locked() or work(n), range(80), 2, explain=True).report
+    assert report.mode == "threads"
+    assert "lock" in report.reason
+
+
+def test_a_function_may_change_the_list_that_is_mapped() -> None:
+    items = list(range(80))
+    assert safe_parallel_map(lambda n: items.append(n) or n, items, 2) == list(range(80))
+    assert items == [*range(80), *range(80)]
+
+
+def test_a_function_with_state_runs_each_item_once_where_threads_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_auto.Driver, "is_long", lambda _self, _delays: False)
+    monkeypatch.setattr(_auto, "LIMITS", _auto.LIMITS._replace(own_look=0, worth_threads=0))
+    calls: dict[int, int] = {}
+    failing = 60
+
+    def note(number: int) -> str:
+        calls[number] = calls.get(number, 0) + 1
+        if number == failing:
+            raise ValueError(number)
+        return hashlib.sha256(bytes(1 << 20)).hexdigest()
+
+    with pytest.raises(ValueError, match="60") as raised:
+        safe_parallel_map(note, range(80), 2)
+    assert raised.value.__notes__ == ["raised for item 60 of the map"]
+    assert set(calls.values()) == {1}
+    calls.clear()
+    failing = -1
+    found = safe_parallel_map(note, range(80), 2, explain=True)
+    assert found.report.mode == "threads"
+    assert calls == dict.fromkeys(range(80), 1)
+    calls.clear()
+    failing = 70
+    found = safe_parallel_map(note, range(80), 2, return_exceptions=True)
+    assert found[70].__notes__ == ["raised for item 70 of the map"]
+    assert calls == dict.fromkeys(range(80), 1)
 
 
 def test_a_worker_that_is_slower_is_not_used(eager: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ import os
 import random
 import re
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -417,6 +418,61 @@ def test_impure(function: Any, reason: str) -> None:
     found = _purity.why_impure(function)
     assert found is not None
     assert re.search(reason, found), found
+
+
+TABLE = {n: [n, {"square": (n, n * n)}] for n in range(8)}
+LARGE = list(range(100_000))
+LOOP: list[Any] = []
+LOOP.append(LOOP)
+HANDLERS = {"floor": math.floor}
+total = 0
+
+
+def adds_up(x: int) -> None:
+    global total
+    total += x
+
+
+def counter() -> Any:
+    count = 0
+
+    def advance(x: int) -> int:
+        nonlocal count
+        count += x
+        return count
+
+    return advance
+
+
+def remembers(x: int, kept: dict[int, int] = {}) -> int:  # noqa: B006
+    return kept.setdefault(x, len(kept))
+
+
+@pytest.mark.parametrize(
+    "function", [lambda x: TABLE[x & 7][0], adds_up, counter(), remembers, lambda x: x in {*TABLE}]
+)
+def test_functions_that_keep_to_data(function: Any) -> None:
+    verdict = _purity.judge(function)
+    assert verdict.reason is not None
+    assert verdict.keeps_to_data
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: LARGE[x],
+        lambda x: LOOP[x],
+        lambda x: HANDLERS["floor"](x),
+        lambda x: print(TABLE[x]),
+        lambda x: (TABLE[x], time.sleep(0)),
+        lambda x: TABLE[x] is x,
+        lambda x: (TABLE[x], threading.get_ident()),
+    ],
+)
+def test_functions_that_may_do_more(function: Any) -> None:
+    verdict = _purity.judge(function)
+    assert verdict.reason is not None
+    assert not verdict.keeps_to_data
 
 
 def test_patched_functions_are_impure() -> None:
