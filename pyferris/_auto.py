@@ -17,10 +17,11 @@ import logging
 import math
 import sys
 import time
+from _tracemalloc import is_tracing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _native, _purity
-from ._auto_caller import Beginning, cpu_of
+from ._auto_caller import Beginning, cpu_of, may_raise_into_calls
 from ._auto_runner import SHARED, IsolatedRunner, Probe, Rest, Unusable, boot, choose_probe, why_useless
 from ._cores import usable_cores
 from ._runtime import is_coroutine_function
@@ -100,7 +101,7 @@ class Driver:
         self._ready: list[SafeFuture[str | None]] = []
         self._verdict: _purity.Verdict | None = None  # not asked yet
         self._library: set[str] = set()  # modules that the function uses
-        self._most = 0  # isolated workers; not asked yet
+        self._cores = usable_cores()  # looked at before anybody computes
         self.broken = False
         self.shared = False  # items have parts in common that can change; only where the caller can do it all
         self.isolated: SafeThreadPool | None = None
@@ -132,9 +133,6 @@ class Driver:
     def _steer(self, convoy: bool = False) -> None:
         try:
             self._decide(convoy)
-        except Exception as error:  # a failure to speed it up is none of the map
-            _LOGGER.debug("safe_parallel_map: no isolation", exc_info=True)
-            self._stay(f"isolating it failed: {error!r}")
         finally:
             if self._runner is None:
                 self._mapped._run_by(None)
@@ -159,9 +157,13 @@ class Driver:
         if promise is None:
             return True
         left = mapped._left
+        then = time.perf_counter()
+        limit = seconds if left is None else min(left, seconds)
         try:
-            promise.result(seconds if left is None else min(left, seconds))
+            promise.result(limit)
         except TimeoutError:
+            if time.perf_counter() - then < limit:
+                raise  # by a handler of signals
             if self._shows:
                 mapped._show()
             return left is not None and left <= seconds
@@ -186,7 +188,7 @@ class Driver:
 
     def begin(self, return_exceptions: bool) -> Beginning | None:
         """What the caller runs by itself; None if it would be told from another thread's work."""
-        if not self.verdict.keeps_to_data:
+        if not self.verdict.keeps_to_data or (return_exceptions and may_raise_into_calls()):
             return None
         if self.verdict.reason is not None:
             self.items = _copy_of(self.items)  # which it may change
@@ -196,27 +198,36 @@ class Driver:
     @property
     def verdict(self) -> _purity.Verdict:
         if self._verdict is None:
-            self._verdict = _purity.judge(self._function, self._library, process=not HAS_INTERPRETERS)
+            try:
+                self._verdict = _purity.judge(self._function, self._library, process=not HAS_INTERPRETERS)
+            except Exception as error:  # of what passes for something else
+                self._verdict = _purity.Verdict(f"looking at it failed: {error!r}", False)
         return self._verdict
 
     def may_scale(self, cost: float) -> bool:
         """Whether threads are to be tried where the map cannot be isolated: an item takes ``cost`` seconds."""
-        return self.verdict.reason is not None and cost >= self.limits.least_item and self.most_workers() > 1
+        return self.verdict.reason is not None and not self.is_cheap(cost) and self.most_workers() > 1
 
-    def go_on(self, mapped: MapResult[Any], done: int, scales: bool) -> None:
+    def is_cheap(self, cost: float) -> bool:
+        """Whether an item that takes so many seconds is not worth its way to others."""
+        return cost < self.limits.least_item
+
+    def go_on(self, mapped: MapResult[Any], done: int, beginning: Beginning) -> None:
         """``mapped`` is what is left after so many items that the caller has run."""
         self._mapped = mapped
-        if scales:
+        if beginning.stopped:
+            self.items = self.items[done:]
+            self.mode, self.reason = "threads", "items are not small plain data"
+            self._began = time.perf_counter()
+            self.run(mapped)
+        elif beginning.scales:
+            self.items = self.items[done:]
             self.mode, self.reason = "threads", _SCALES
             self._began = time.perf_counter()
             if self._scale() == 1:
                 self._steer(convoy=True)
         else:
             self._hand_over(done / (time.perf_counter() - self._began))
-
-    def _stay(self, reason: str) -> None:
-        self.mode, self.reason = "threads", reason
-        self._mapped._run_by(None)
 
     def _scale(self) -> int:
         """Have more workers run items, and return how many: as many as there are cores, or all, where they wait for
@@ -226,7 +237,7 @@ class Driver:
         """
         limits = self.limits
         most = self._pool()._max_workers
-        lanes = min(most, usable_cores())
+        lanes = min(most, self._cores)
         computed = self._try(lanes, limits.short_trial)
         if self._is_one(computed):
             computed = self._try(lanes, limits.trial)  # to be sure
@@ -267,7 +278,7 @@ class Driver:
             cpu, then = self._cpu(), time.perf_counter()
             held = convoy or self._is_held()
             computed = (self._cpu() - cpu) / max(time.perf_counter() - then, 1e-9)
-            if (held or lanes > 1) and self.over(pause):  # free for the first time: more workers at once
+            if (held or lanes > 1 or most == 1) and self.over(pause):  # free for the first time: more workers at once
                 return
             busy = (self._cpu() - cpu) / (time.perf_counter() - then)
             pause = min(pause * 1.5, limits.longest_wait)
@@ -337,10 +348,7 @@ class Driver:
 
     def most_workers(self) -> int:
         """Isolated ones that the map would have."""
-        if not self._most:
-            cores = usable_cores()
-            self._most = max(1, min(self._max_workers or cores, cores, len(self.items)))
-        return self._most
+        return max(1, min(self._max_workers or self._cores, self._cores, len(self.items)))
 
     def impossible(self, cost: float) -> str | None:
         """Why the map cannot be isolated, where an item takes ``cost`` seconds; None if it can."""
@@ -348,11 +356,13 @@ class Driver:
             return "there is one worker only, or one core"
         if not _native.in_main_interpreter():
             return "only the main interpreter makes others"
+        if HAS_INTERPRETERS and is_tracing():
+            return "tracemalloc traces, and interpreters cannot be made then"
         if sys.flags.bytes_warning and not HAS_INTERPRETERS:
             return "worker processes do not look at bytes that are compared with text, as Python's option -b does"
         if self.verdict.reason is not None:
             return f"threads do not scale, and {self.verdict.reason}"
-        if cost < self.limits.least_item:
+        if self.is_cheap(cost):
             return "an item takes less than its way to another interpreter would"
         return None
 
@@ -367,6 +377,10 @@ class Driver:
         except Unusable as reason:
             self.reason = str(reason)
             return False
+        except Exception as error:  # a failure to speed it up is none of the map
+            _LOGGER.debug("safe_parallel_map: no isolation", exc_info=True)
+            self.reason = f"isolating it failed: {error!r}"
+            return False
         while not self.is_ready():
             if self.broken:
                 return False
@@ -377,7 +391,15 @@ class Driver:
 
     def boot(self, probe: Probe) -> None:
         """Begin to have isolated workers."""
+        self.drop_isolated()
         self.isolated, self._ready = boot(self._function, self.most_workers(), probe, self._library)
+
+    def drop_isolated(self) -> None:
+        """Let go of workers that have nothing to do."""
+        if self.isolated is not None:
+            self.isolated._abort()
+            self.isolated.shutdown(wait=False)
+            self.isolated = None
 
     def is_ready(self, wait: bool = False) -> bool:
         """Whether the isolated workers have repeated the item, and well. Once they have not, ``broken``."""

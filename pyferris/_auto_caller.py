@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _thread
 import re
+import signal
 import sys
 import threading
 import time
@@ -22,11 +23,15 @@ if TYPE_CHECKING:
 
     from ._auto import Driver
 
-__all__ = ["Beginning", "cpu_of", "number_from", "number_of"]
+__all__ = ["Beginning", "cpu_of", "may_raise_into_calls", "number_from", "number_of"]
 
 _STRETCH = 0.0005  # seconds that the caller works between two looks at the clock
 _SAMPLES = 16
 _ATTEMPTS = 30
+_DEARER = 8
+_FIRST_ELEMENTS = 20_000  # that an item may have whose type is looked at, as no item's cost is known
+_LEAST_ELEMENTS = 64
+_ELEMENTS = 2.5e7  # for a second that an item takes: to look at them takes a twentieth of it
 
 
 def cpu_of(thread: int) -> float:
@@ -39,6 +44,14 @@ def cpu_of(thread: int) -> float:
         return 0.0
 
 
+def may_raise_into_calls() -> bool:
+    """Whether an exception may come out of a call here that is none of its own: a handler of signals raises it."""
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    handlers = map(signal.getsignal, range(1, signal.NSIG))
+    return any(callable(each) and each is not signal.default_int_handler for each in handlers)
+
+
 class Beginning:
     """The items that the caller runs, and what it learns from them."""
 
@@ -49,12 +62,15 @@ class Beginning:
         self.stretches = 0
         self.scales = False
         """Others can compute while the function does."""
+        self.stopped = False
+        """The next item is not known to be data: its own code may wait for something, or see which thread runs it."""
         self._driver = driver
         self._function = function
         self._items = items
         self._return_exceptions = return_exceptions
         self._samples: list[tuple[int, int]] = []
         self._delays: list[float] | None = None
+        self._sampled = 0.0  # what an item cost when they were begun
 
     def run(self, alone: bool = False) -> bool:
         """Run items until all have, or others shall go on: then False. Raises what an item raises.
@@ -64,26 +80,32 @@ class Beginning:
         limits, driver, items, results = self._driver.limits, self._driver, self._items, self.results
         began = time.perf_counter()
         count, settled = 1, alone
+        most = _FIRST_ELEMENTS
         look = began + limits.own_look
         while len(results) < len(items):
-            then = time.perf_counter()
-            self._stretch(count)
+            then, before = time.perf_counter(), len(results)
+            self.stopped = self._stretch(count, -1 if alone else most)
+            if self.stopped:
+                driver.shared = False
+                return False
             now = time.perf_counter()
             took = now - then
             if not results:  # another thread has emptied the list
                 break
             if count == 1 and len(self._samples) < _SAMPLES:
                 self._samples.append((len(results) - 1, int(took * 1e9)))
-            count = max(1, min(2 * count, int(count * _STRETCH / max(took, 1e-9))))
+            count = max(1, min(2 * count, int((len(results) - before) * _STRETCH / max(took, 1e-9))))
+            most = max(_LEAST_ELEMENTS, int(_ELEMENTS * (now - began) / len(results)))
             if settled or now < look or (limits.patient and len(results) < _SAMPLES):
                 continue
-            left = (len(items) - len(results)) * (now - began) / len(results)
+            cost = max((now - began) / len(results), took / max(1, len(results) - before))  # those to come may be dear
+            left = (len(items) - len(results)) * cost
             if driver.isolated is not None:
                 if driver.is_ready(limits.patient):
                     return False
                 settled = driver.broken
             elif left >= limits.worth_threads:
-                settled = self._look(left, (now - began) / len(results))
+                settled = self._look(left, cost)
                 if self.scales:
                     return False
         return True
@@ -93,15 +115,18 @@ class Beginning:
         driver = self._driver
         reason = driver.impossible(cost)
         if reason is None and driver.limits.patient:
-            self._delays = [1.0] * driver.limits.looks
+            self._delays, self._sampled = [1.0] * driver.limits.looks, cost
         if reason is not None and not driver.may_scale(cost):
             driver.reason = reason
-            return True
+            return not driver.is_cheap(cost)  # others may be dear
         if self._delays is None:
-            self._delays = []
+            self._delays, self._sampled = [], cost
             _thread.start_new_thread(self._sample, (self._delays, threading.get_native_id()))
             return False
         if len(self._delays) < driver.limits.looks:
+            return False
+        if self._sampled * _DEARER < cost:  # those were other items
+            self._delays = None
             return False
         if not driver.is_long(self._delays):
             self.scales = _native.are_apart(self._items) is True
@@ -141,29 +166,32 @@ class Beginning:
                 return
         delays += [1.0] * (limits.looks - len(delays))
 
-    def _stretch(self, count: int) -> None:
-        """Run so many items more."""
+    def _stretch(self, count: int, most: int) -> bool:
+        """Run so many items more, or as many as take some time. True where it has stopped before one that is no data.
+
+        ``most``: elements that an item may have; negative: any item is run.
+        """
         results = self.results
         self.stretches += 1
         end = len(results) + count
-        while len(results) < min(end, len(self._items)):  # another thread may change a list
-            try:
-                _native.extend_by(results, self._function, self._items, end)
-            except StopIteration as error:
-                stopped = RuntimeError("the call raised StopIteration")
-                self._note(stopped)
-                if not self._return_exceptions:
-                    raise stopped from error
-                stopped.__cause__ = error
-                results.append(stopped)
-            except Exception as error:
-                self._note(error)
-                if not self._return_exceptions:
-                    raise
-                results.append(error)
+        try:
+            return _native.extend_by(results, self._function, self._items, end, most, _STRETCH)
+        except StopIteration as error:
+            stopped = RuntimeError("the call raised StopIteration")
+            self._fail(stopped)
+            if not self._return_exceptions:
+                raise stopped from error
+            stopped.__cause__ = error
+            results.append(stopped)
+        except BaseException as error:
+            self._fail(error)
+            if not self._return_exceptions or not isinstance(error, Exception):
+                raise
+            results.append(error)
+        return False
 
-    def _note(self, error: Exception) -> None:
-        error.add_note(f"raised for item {len(self.results)} of the map")
+    def _fail(self, error: BaseException) -> None:
+        _native.name_item(error, len(self.results))
 
 
 def _note_of(error: object) -> tuple[Any, int, int] | None:
@@ -183,9 +211,9 @@ def number_of(error: object) -> int | None:
     return None if found is None else found[2]
 
 
-def number_from(first: int, error: object) -> None:
-    """The items of the map whose item raised ``error`` begin with number ``first``."""
+def number_from(first: int, error: object, number: int | None = None) -> None:
+    """The items of the map whose item raised ``error`` begin with number ``first``. ``number``: only that item's."""
     found = _note_of(error)
-    if found is not None:
-        notes, place, number = found
-        notes[place] = f"raised for item {number + first} of the map"
+    if found is not None and number in (None, found[2]):
+        notes, place, at = found
+        notes[place] = f"raised for item {at + first} of the map"

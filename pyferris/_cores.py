@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import time
 
 __all__ = ["usable_cores"]
 
 _CGROUP = "/sys/fs/cgroup"
+_KEPT = 1.0  # seconds for which the quota is taken to be the same: to read it beside a thread that computes takes 25 ms
+
+_known: tuple[float, float | None] | None = None  # when it was read, and the quota
 
 
 def usable_cores() -> int:
@@ -20,11 +24,15 @@ def usable_cores() -> int:
         count = len(os.sched_getaffinity(0))
     else:
         count = os.cpu_count() or 1
-    quota = _quota()
+    global _known
+    known, now = _known, time.monotonic()
+    if known is None or now - known[0] > _KEPT:
+        known = _known = now, _read_quota()
+    quota = known[1]
     return count if quota is None else max(1, min(count, math.ceil(quota)))
 
 
-def _quota() -> float | None:
+def _read_quota() -> float | None:
     """Cores that the control group (version 2, then 1) allows; None where nothing limits them."""
     with contextlib.suppress(OSError, ValueError):
         with open(f"{_CGROUP}/cpu.max") as file:

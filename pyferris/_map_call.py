@@ -133,7 +133,7 @@ class ParallelMap:
             )
         else:
             rest = self.rest = self.start(func, self.left, return_exceptions)
-        driver.go_on(rest, first, beginning.scales)
+        driver.go_on(rest, first, beginning)
         failure = _add_results(rest, results)
         if driver.is_void:
             del results[first:]
@@ -148,8 +148,10 @@ class ParallelMap:
             finally:
                 del failure  # which has this frame in its traceback
         if return_exceptions:
-            for each in results[first:]:
-                number_from(first, each)
+            for number in range(
+                len(results) - first - 1, -1, -1
+            ):  # one error may be that of several: the last is named
+                number_from(first, results[first + number], number)
         return results
 
     def abort(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from _tracemalloc import is_tracing
 from typing import Literal
 
 __all__ = ["Isolation", "MapIsolation", "resolve_isolation"]
@@ -24,7 +25,8 @@ def resolve_isolation(value: str | None, *, for_map: bool = False) -> str:
     """Return what ``value`` means in this process: ``"none"``, ``"interpreter"``, ``"process"``, ``"inline"``, or
     ``"auto"``, for maps only.
 
-    ``None`` is ``"none"``; ``"isolated"`` is ``"interpreter"`` where this Python can, else ``"process"``. The
+    ``None`` is ``"none"``; ``"isolated"`` is ``"interpreter"`` where this Python can (while ``tracemalloc`` traces it
+    cannot), else ``"process"``. The
     environment's ``PYFERRIS_ISOLATION`` overrides what the code says. Raises ``ValueError`` that lists the values, and
     ``RuntimeError`` for ``"interpreter"`` where this Python cannot.
     """
@@ -41,11 +43,16 @@ def resolve_isolation(value: str | None, *, for_map: bool = False) -> str:
     if value is None:
         return "none"
     if value == "isolated":
-        return "interpreter" if HAS_INTERPRETERS else "process"
+        return "interpreter" if HAS_INTERPRETERS and not is_tracing() else "process"
     if value == "interpreter" and not HAS_INTERPRETERS:
         version = ".".join(map(str, sys.version_info[:2]))
         raise RuntimeError(
             f"isolation='interpreter' needs Python 3.12 or later, this is {version}; use isolation='process', or "
             "'isolated' for the best that there is"
+        )
+    if value == "interpreter" and is_tracing():
+        raise RuntimeError(
+            "isolation='interpreter' while tracemalloc traces: CPython cannot make interpreters then; call "
+            "tracemalloc.stop() first, or use isolation='process'"
         )
     return value

@@ -138,6 +138,7 @@ PyObject* open_interpreters(PyObject* /*module*/, PyObject* args) {
         return nullptr;
     }
     if (!guard_forks()) return nullptr;
+    Interpreter::remember_allocator();
     if (!notifier::prepare()) {
         PyErr_SetString(PyExc_RuntimeError, "can't start new thread, which a pool of interpreters needs");
         return nullptr;

@@ -74,19 +74,72 @@ PyObject* counter_of(PyObject* items, Py_ssize_t begin, Py_ssize_t end) {
     return part ? PyObject_GetIter(part.get()) : nullptr;
 }
 
-// `extend_by(results, function, items, end)`: appends `function(items[i])` for each i from len(results) to `end`, or to
-// the end of the items, which another thread may change.
+bool is_atom(PyObject* object) {
+    return PyLong_CheckExact(object) || PyUnicode_CheckExact(object) || PyFloat_CheckExact(object) ||
+           PyBytes_CheckExact(object) || PyBool_Check(object) || object == Py_None || PyComplex_CheckExact(object) ||
+           object == Py_Ellipsis || PyRange_Check(object);
+}
+
+constexpr int kDeepestItem = 100;
+
+// Whether it is data of exact built-in types, of `*most` elements at most, which are counted down.
+bool is_small_data(PyObject* object, Py_ssize_t* most, int depth = 0) {
+    if (is_atom(object)) return true;
+    if (--*most < 0 || depth == kDeepestItem) return false;
+    if (PyTuple_CheckExact(object)) {
+        const Py_ssize_t size = PyTuple_GET_SIZE(object);
+        if ((*most -= size) < 0) return false;
+        for (Py_ssize_t i = 0; i < size; ++i) {
+            if (!is_small_data(PyTuple_GET_ITEM(object, i), most, depth + 1)) return false;
+        }
+        return true;
+    }
+    if (PyByteArray_CheckExact(object)) return true;
+    if (PyDict_CheckExact(object)) {
+        const PyRef values = PyRef::steal((*most -= 2 * PyDict_GET_SIZE(object)) < 0 ? nullptr : PyDict_Values(object));
+        const PyRef keys = PyRef::steal(values ? PyDict_Keys(object) : nullptr);
+        const PyRef both = PyRef::steal(keys ? PyTuple_Pack(2, keys.get(), values.get()) : nullptr);
+        return both && is_small_data(both.get(), most, depth);
+    }
+    if (!PyList_CheckExact(object) && !PyAnySet_CheckExact(object)) return false;
+    const Py_ssize_t size = PyList_CheckExact(object) ? PyList_GET_SIZE(object) : PySet_GET_SIZE(object);
+    if (size > *most) return false;
+    const PyRef elements = PyRef::steal(PySequence_Tuple(object));  // which another thread may change
+    return elements && is_small_data(elements.get(), most, depth);
+}
+
+constexpr int kMostUnseen = 32;                // items between two looks at the clock
+constexpr std::uint64_t kShortUnseen = 5'000;  // ns that as many may take for twice as many the next time
+
+// `extend_by(results, function, items, end, most, seconds)`: appends `function(items[i])` for each i from len(results)
+// to `end`, or to the end of the items, which another thread may change, or until so many seconds are over. True where
+// it has stopped before an item that is no data of exact built-in types with `most` elements at most; negative: any is.
 PyObject* extend_by(PyObject* /*module*/, PyObject* args) {
     PyObject* results = nullptr;
     PyObject* function = nullptr;
     PyObject* items = nullptr;
     Py_ssize_t end = 0;
-    if (PyArg_ParseTuple(args, "O!OOn", &PyList_Type, &results, &function, &items, &end) == 0) return nullptr;
+    Py_ssize_t most = 0;
+    double seconds = 0;
+    if (PyArg_ParseTuple(args, "O!OOnnd", &PyList_Type, &results, &function, &items, &end, &most, &seconds) == 0) {
+        return nullptr;
+    }
     const vectorcallfunc call = PyVectorcall_Function(function);
     const Py_ssize_t begin = PyList_GET_SIZE(results);
     const PyRef counter = PyRef::steal(PyRange_Check(items) ? counter_of(items, begin, end) : nullptr);
     if (PyErr_Occurred() != nullptr) return nullptr;
+    std::uint64_t seen = now_ns();
+    const Deadline until = seen + static_cast<std::uint64_t>(seconds * 1e9);
+    int unseen = 0;
+    int most_unseen = 1;
     for (Py_ssize_t i = begin; i < end; ++i) {
+        if (unseen++ == most_unseen) {
+            const std::uint64_t now = now_ns();
+            if (now >= until) break;
+            most_unseen = now - seen < kShortUnseen ? std::min(2 * most_unseen, kMostUnseen) : 1;
+            seen = now;
+            unseen = 1;
+        }
         const PyRef item = PyRef::steal(counter ? PyIter_Next(counter.get()) : item_of(items, i));
         if (!item && PyErr_Occurred() == nullptr) break;
         if (!item && PyErr_ExceptionMatches(PyExc_IndexError) != 0) {
@@ -94,12 +147,28 @@ PyObject* extend_by(PyObject* /*module*/, PyObject* args) {
             break;
         }
         if (!item) return nullptr;
+        if (most >= 0 && !is_atom(item.get())) {
+            Py_ssize_t left = most;
+            if (!is_small_data(item.get(), &left)) {
+                if (PyErr_Occurred() != nullptr) PyErr_Clear();
+                Py_RETURN_TRUE;
+            }
+        }
         PyObject* given[2] = {nullptr, item.get()};  // room for a self, as the flag promises
         const PyRef result =
             PyRef::steal(call != nullptr ? call(function, given + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr)
                                          : PyObject_CallOneArg(function, item.get()));
         if (!result || PyList_Append(results, result.get()) != 0) return nullptr;
     }
+    Py_RETURN_FALSE;
+}
+
+// `name_item(error, number)`: says on the error which item raised it, as maps do.
+PyObject* name_item_method(PyObject* /*module*/, PyObject* args) {
+    PyObject* error = nullptr;
+    unsigned long long number = 0;
+    if (PyArg_ParseTuple(args, "OK", &error, &number) == 0) return nullptr;
+    name_item(error, number);
     Py_RETURN_NONE;
 }
 
@@ -118,12 +187,6 @@ class Division {
 
   private:
     static constexpr int kDeepest = 100;
-
-    static bool is_atom(PyObject* object) {
-        return PyLong_CheckExact(object) || PyUnicode_CheckExact(object) || PyFloat_CheckExact(object) ||
-               PyBytes_CheckExact(object) || PyBool_Check(object) || object == Py_None ||
-               PyComplex_CheckExact(object) || object == Py_Ellipsis || PyRange_Check(object);
-    }
 
     bool add(PyObject* object, int depth) {
         if (is_atom(object)) return true;
@@ -183,6 +246,7 @@ PyMethodDef functions[] = {
     {"are_apart", are_apart, METH_O, nullptr},
     {"extend_by", extend_by, METH_VARARGS, nullptr},
     {"gil_delay", gil_delay, METH_VARARGS, nullptr},
+    {"name_item", name_item_method, METH_VARARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
 

@@ -114,8 +114,28 @@ bool Interpreter::prepare(std::string* error) {
     return false;
 }
 
+namespace {
+
+// tracemalloc puts its own in its place; a thread that makes an interpreter then waits for itself, or the process
+// aborts.
+void* raw_allocator() {
+    PyMemAllocatorEx allocator{};
+    PyMem_GetAllocator(PYMEM_DOMAIN_RAW, &allocator);
+    return reinterpret_cast<void*>(allocator.calloc);
+}
+
+std::atomic<void*> untraced_allocator{nullptr};
+
+}  // namespace
+
+void Interpreter::remember_allocator() noexcept { untraced_allocator.store(raw_allocator()); }
+
 std::unique_ptr<Interpreter> Interpreter::make([[maybe_unused]] const std::function<bool()>& wait, std::string* error) {
 #if PY_VERSION_HEX >= 0x030C0000
+    if (untraced_allocator.load() != raw_allocator()) {
+        *error = "tracemalloc traces, and CPython cannot make interpreters then; call tracemalloc.stop() first";
+        return nullptr;
+    }
     PyInterpreterConfig config = {};
     config.use_main_obmalloc = 0;
     config.allow_fork = 0;

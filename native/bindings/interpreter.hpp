@@ -47,6 +47,8 @@ class Interpreter {
     /// A parked interpreter, or a new one, once `wait` has returned, which a new one's own beginning does not wait for.
     /// Null with the reason in `*error`, or without one where `wait` returned false.
     static std::unique_ptr<Interpreter> lease(const std::function<bool()>& wait, std::string* error);
+    /// Nothing traces the memory now: where that changes no interpreter is made. Any thread.
+    static void remember_allocator() noexcept;
     static void park(std::unique_ptr<Interpreter> interpreter);
     static void retire(std::unique_ptr<Interpreter> interpreter);
     /// Ends one that no thread has a state in any more. Keeps the caller's thread state.

@@ -24,7 +24,8 @@ bool is_item_note(PyObject* note) {
     return view.starts_with(kNoteBegin) && view.ends_with(kNoteEnd);
 }
 
-// Says on `error` which item it came from. Several items may raise one and the same object: the last is named.
+}  // namespace
+
 void name_item(PyObject* error, std::uint64_t index) {
     const std::string text = kNoteBegin + std::to_string(index) + kNoteEnd;
     const PyRef notes = PyRef::steal(PyObject_GetAttrString(error, "__notes__"));
@@ -40,8 +41,6 @@ void name_item(PyObject* error, std::uint64_t index) {
     const PyRef noted = PyRef::steal(PyObject_CallMethod(error, "add_note", "s", text.c_str()));
     if (!noted) PyErr_Clear();  // an exception that takes no notes goes without
 }
-
-}  // namespace
 
 MapRun::MapRun(PoolObject* pool, PyObject* function, PyObject* context, FutureObject* future, const MapOptions& options)
     : shared_(pool->shared),

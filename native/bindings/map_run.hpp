@@ -33,6 +33,10 @@ namespace pyferris::python {
 
 class MapRun;
 
+/// Says on `error` which item it came from. Several items may raise one and the same object: the last is named.
+/// Attached.
+void name_item(PyObject* error, std::uint64_t index);
+
 /// The task of one lane.
 class MapTask final : public PyTask {
   public:

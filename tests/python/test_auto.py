@@ -138,10 +138,10 @@ def test_a_list_that_shrinks_meanwhile_ends_where_it_ends() -> None:
         return item
 
     results: list[int] = []
-    _native.extend_by(results, cuts, items, 8)
+    _native.extend_by(results, cuts, items, 8, -1, 60)
     assert results == [0, 1, 2, 3, 4]
     with pytest.raises(IndexError):  # of the function's own
-        _native.extend_by([], [].pop, [0], 1)
+        _native.extend_by([], [].pop, [0], 1, -1, 60)
 
 
 @pytest.mark.parametrize("grows", [False, True])
@@ -177,9 +177,9 @@ def test_an_impure_function_gets_the_items_that_there_were() -> None:
 def test_items_are_gone_through_in_stretches(items: Any) -> None:
     results: list[Any] = []
     for end in (0, 1, 1, 2, len(items)):
-        _native.extend_by(results, repr, items, end)
+        assert not _native.extend_by(results, repr, items, end, 16, 60)
         assert results == list(map(repr, items[:end]))
-    _native.extend_by(results, repr, items, len(items) + 5)
+    _native.extend_by(results, repr, items, len(items) + 5, 16, 60)
     assert len(results) == len(items)
 
 
@@ -476,3 +476,146 @@ def test_threads_that_take_turns_are_one_again(function: Any, monkeypatch: pytes
     if function is digest_and_note:
         assert found.report.mode == "threads"
         assert found.report.reason.startswith("isolation is 'auto': threads do not scale, and ")
+
+
+class Slow:
+    """Its own code waits, and sees who runs it."""
+
+    def __init__(self, met: threading.Barrier) -> None:
+        self.met = met
+
+    def get(self, key: str) -> str:
+        self.met.wait(30)
+        return key
+
+    def __len__(self) -> int:
+        self.met.wait(30)
+        return 3
+
+
+@pytest.mark.parametrize("before", [0, 5000])
+@pytest.mark.parametrize(
+    ("function", "make", "expected"),
+    [
+        (lambda f: f if type(f) is int else f(30) * 0, lambda met: met.wait, 0),
+        (lambda pair: pair if type(pair) is int else pair[0](*pair[1]) * 0, lambda met: (met.wait, (30,)), 0),
+        (lambda client: client if type(client) is int else client.get("x"), Slow, "x"),
+        (lambda thing: thing if type(thing) is int else len(thing), Slow, 3),
+    ],
+)
+def test_items_whose_own_code_may_wait_are_for_threads(before: int, function: Any, make: Any, expected: Any) -> None:
+    meeting = threading.Barrier(2)
+    items = [*range(before), make(meeting), make(meeting)]
+    found = safe_parallel_map(function, items, 2, explain=True)
+    assert found == [*range(before), expected, expected]
+    assert found.report.mode == "threads"
+
+
+def test_items_after_which_come_others_are_each_run_once() -> None:
+    calls: list[Any] = []
+
+    def note(item: Any) -> Any:
+        calls.append(1)
+        return item
+
+    items = [*range(3000), object(), *range(3000)]
+    assert safe_parallel_map(note, items, 2) == items
+    assert len(calls) == len(items)
+
+
+def mean_of(numbers: list[int]) -> float:
+    total = 0
+    for number in numbers:
+        total += number
+    return total / len(numbers)
+
+
+def test_large_items_go_to_isolated_workers_as_well(eager: None) -> None:
+    items = [list(range(50_000 + n)) for n in range(80)]
+    found = safe_parallel_map(mean_of, items, 2, explain=True)
+    assert found == list(map(mean_of, items))
+    assert found.report.mode == ISOLATED
+
+
+def test_heavy_items_after_many_cheap_ones_are_shared_out() -> None:
+    sizes: dict[int, int] = {}
+
+    def note(data: bytes) -> str:
+        sizes[len(data)] = 1
+        return hashlib.sha256(data).hexdigest()
+
+    items = [b""] * 30_000 + [bytes(3 << 20)] * 200
+    found = safe_parallel_map(note, items, 2, explain=True)
+    assert found == list(map(note, items))
+    if usable_cores() > 1:
+        assert found.report.mode == "threads"
+
+
+def test_one_error_of_several_items_is_named_once() -> None:
+    error = ValueError("one")
+    cache = {"error": error}
+
+    def fails(number: int) -> None:
+        raise cache["error"]
+
+    for isolation in ("auto", "none"):
+        error.__notes__ = []
+        assert safe_parallel_map(fails, range(4), 1, isolation=isolation, return_exceptions=True) == [error] * 4
+        assert error.__notes__ == ["raised for item 3 of the map"]
+
+
+def test_an_error_that_takes_no_note_is_a_result() -> None:
+    class Bare(Exception):
+        def add_note(self, _note: str) -> None:
+            raise RuntimeError("no notes")
+
+    def fails(number: int) -> None:
+        raise Bare(number)
+
+    found = safe_parallel_map(fails, range(3), 2, return_exceptions=True)
+    assert [type(each) for each in found] == [Bare] * 3
+
+
+@pytest.mark.parametrize("kind", [TimeoutError, ValueError])
+def test_what_a_handler_of_signals_raises_ends_the_map(kind: type[Exception]) -> None:
+    output = run(
+        f"""
+        import signal
+        from pyferris.safe_thread import safe_parallel_map
+        def ring(number, frame):
+            raise {kind.__name__}("rung")
+        signal.signal(signal.SIGALRM, ring)
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        seen = []
+        def spin(number):
+            seen.append(number)
+            total = 0
+            for i in range(100_000):
+                total += i
+        try:
+            safe_parallel_map(spin, range(2000), 2, return_exceptions=True)
+        except {kind.__name__} as error:
+            print(error, len(seen) < 2000)
+        """
+    )
+    assert output == "rung True"
+
+
+def test_nothing_is_isolated_while_tracemalloc_traces() -> None:
+    output = run(
+        """
+        import tracemalloc
+        from pyferris.safe_thread import SafeThreadPool, safe_parallel_map
+        def work(n):
+            return sum(range(n % 7 + 20000))
+        early = SafeThreadPool(4, isolation="isolated")
+        early.submit(work, 1).result()
+        early.shutdown()
+        tracemalloc.start()
+        found = safe_parallel_map(work, range(60), 2, explain=True)
+        print(found == list(map(work, range(60))), found.report.mode in ("inline", "threads"))
+        with SafeThreadPool(1, isolation="isolated") as pool:
+            print(pool.submit(work, 1).result(60) == work(1))
+        """
+    )
+    assert output == "True True\nTrue"
