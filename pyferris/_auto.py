@@ -17,7 +17,6 @@ import logging
 import math
 import sys
 import time
-from _tracemalloc import is_tracing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _native, _purity
@@ -26,7 +25,7 @@ from ._auto_runner import SHARED, IsolatedRunner, Probe, Rest, Unusable, boot, c
 from ._cores import usable_cores
 from ._runtime import is_coroutine_function
 from .future import SafeFuture
-from .isolation import HAS_INTERPRETERS
+from .isolation import HAS_INTERPRETERS, is_traced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -157,13 +156,11 @@ class Driver:
         if promise is None:
             return True
         left = mapped._left
-        then = time.perf_counter()
-        limit = seconds if left is None else min(left, seconds)
         try:
-            promise.result(limit)
-        except TimeoutError:
-            if time.perf_counter() - then < limit:
-                raise  # by a handler of signals
+            promise.result(seconds if left is None else min(left, seconds))
+        except TimeoutError as error:
+            if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+                raise  # by code of Python's: a handler of signals
             if self._shows:
                 mapped._show()
             return left is not None and left <= seconds
@@ -356,7 +353,7 @@ class Driver:
             return "there is one worker only, or one core"
         if not _native.in_main_interpreter():
             return "only the main interpreter makes others"
-        if HAS_INTERPRETERS and is_tracing():
+        if HAS_INTERPRETERS and is_traced():
             return "tracemalloc traces, and interpreters cannot be made then"
         if sys.flags.bytes_warning and not HAS_INTERPRETERS:
             return "worker processes do not look at bytes that are compared with text, as Python's option -b does"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from _tracemalloc import is_tracing
 from typing import Literal
 
-__all__ = ["Isolation", "MapIsolation", "resolve_isolation"]
+from . import _native
+
+__all__ = ["Isolation", "MapIsolation", "is_traced", "resolve_isolation"]
 
 Isolation = Literal["none", "interpreter", "process", "isolated", "inline"]
 MapIsolation = Literal["none", "interpreter", "process", "isolated", "inline", "auto"]
@@ -19,6 +20,15 @@ _OVERRIDES = ("none", "inline")
 
 HAS_INTERPRETERS = sys.version_info >= (3, 12)
 """Whether this Python can make interpreters with a GIL of their own."""
+
+
+def is_traced() -> bool:
+    """Whether ``tracemalloc`` traces the main interpreter's memory: asked there, as others cannot import it."""
+    if not _native.in_main_interpreter():
+        return False
+    import _tracemalloc
+
+    return _tracemalloc.is_tracing()
 
 
 def resolve_isolation(value: str | None, *, for_map: bool = False) -> str:
@@ -43,14 +53,14 @@ def resolve_isolation(value: str | None, *, for_map: bool = False) -> str:
     if value is None:
         return "none"
     if value == "isolated":
-        return "interpreter" if HAS_INTERPRETERS and not is_tracing() else "process"
+        return "interpreter" if HAS_INTERPRETERS and not is_traced() else "process"
     if value == "interpreter" and not HAS_INTERPRETERS:
         version = ".".join(map(str, sys.version_info[:2]))
         raise RuntimeError(
             f"isolation='interpreter' needs Python 3.12 or later, this is {version}; use isolation='process', or "
             "'isolated' for the best that there is"
         )
-    if value == "interpreter" and is_tracing():
+    if value == "interpreter" and is_traced():
         raise RuntimeError(
             "isolation='interpreter' while tracemalloc traces: CPython cannot make interpreters then; call "
             "tracemalloc.stop() first, or use isolation='process'"
