@@ -71,10 +71,6 @@ LIMITS = Limits()
 _SCALES = "the interpreter is free while items run: threads scale"
 
 
-def _copy_of(items: Sequence[Any]) -> Sequence[Any]:
-    return list(items) if isinstance(items, list) else items  # pyright: ignore[reportUnknownVariableType]
-
-
 class Driver:
     """Steers one map. All methods but ``run``'s runners are called by one thread, the one that waits for it."""
 
@@ -188,7 +184,7 @@ class Driver:
         if not self.verdict.keeps_to_data or (return_exceptions and may_raise_into_calls()):
             return None
         if self.verdict.reason is not None:
-            self.items = _copy_of(self.items)  # which it may change
+            self.items = self.items[:]  # which it may change
         self.mode, self.reason = "inline", "the work was over before more workers were worth it"
         return Beginning(self, self._function, self.items, return_exceptions)
 
@@ -209,22 +205,20 @@ class Driver:
         """Whether an item that takes so many seconds is not worth its way to others."""
         return cost < self.limits.least_item
 
-    def go_on(self, mapped: MapResult[Any], done: int, beginning: Beginning) -> None:
-        """``mapped`` is what is left after so many items that the caller has run."""
+    def go_on(self, mapped: MapResult[Any], left: Sequence[Any], beginning: Beginning) -> None:
+        """``mapped`` is the map of what the caller has left."""
         self._mapped = mapped
+        if not beginning.stopped and not beginning.scales:
+            self._hand_over((len(self.items) - len(left)) / (time.perf_counter() - self._began))
+            return
+        self.items, self._began, self.mode = left, time.perf_counter(), "threads"
         if beginning.stopped:
-            self.items = self.items[done:]
-            self.mode, self.reason = "threads", "items are not small plain data"
-            self._began = time.perf_counter()
+            self.reason = "items are not small plain data"
             self.run(mapped)
-        elif beginning.scales:
-            self.items = self.items[done:]
-            self.mode, self.reason = "threads", _SCALES
-            self._began = time.perf_counter()
-            if self._scale() == 1:
-                self._steer(convoy=True)
-        else:
-            self._hand_over(done / (time.perf_counter() - self._began))
+            return
+        self.reason = _SCALES
+        if self._scale() == 1:
+            self._steer(convoy=True)
 
     def _scale(self) -> int:
         """Have more workers run items, and return how many: as many as there are cores, or all, where they wait for

@@ -194,26 +194,19 @@ class Beginning:
         _native.name_item(error, len(self.results))
 
 
-def _note_of(error: object) -> tuple[Any, int, int] | None:
-    """The notes of an error, the place of the one that says which item raised it, and the item's number."""
+def number_of(error: object) -> int | None:
+    """Which item of its map raised the error, by the note that says so; None for an error of another kind."""
     notes: Any = getattr(error, "__notes__", None)
     if isinstance(error, BaseException) and type(notes) is list:
-        for place, note in enumerate(notes):  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        for note in notes:  # pyright: ignore[reportUnknownVariableType]
             found = re.fullmatch(r"raised for item (\d+) of the map", note) if isinstance(note, str) else None
             if found is not None:
-                return notes, place, int(found[1])  # pyright: ignore[reportUnknownVariableType]
+                return int(found[1])
     return None
-
-
-def number_of(error: object) -> int | None:
-    """Which item of its map raised the error; None for an error of another kind."""
-    found = _note_of(error)
-    return None if found is None else found[2]
 
 
 def number_from(first: int, error: object, number: int | None = None) -> None:
     """The items of the map whose item raised ``error`` begin with number ``first``. ``number``: only that item's."""
-    found = _note_of(error)
-    if found is not None and number in (None, found[2]):
-        notes, place, at = found
-        notes[place] = f"raised for item {at + first} of the map"
+    found = number_of(error)
+    if isinstance(error, BaseException) and found is not None and number in (None, found):
+        _native.name_item(error, found + first)

@@ -133,7 +133,7 @@ class ParallelMap:
             )
         else:
             rest = self.rest = self.start(func, self.left, return_exceptions)
-        driver.go_on(rest, first, beginning)
+        driver.go_on(rest, self.left, beginning)
         failure = _add_results(rest, results)
         if driver.is_void:
             del results[first:]
@@ -148,10 +148,8 @@ class ParallelMap:
             finally:
                 del failure  # which has this frame in its traceback
         if return_exceptions:
-            for number in range(
-                len(results) - first - 1, -1, -1
-            ):  # one error may be that of several: the last is named
-                number_from(first, results[first + number], number)
+            for place in reversed(range(first, len(results))):  # one error may be that of several: the last is named
+                number_from(first, results[place], place - first)
         return results
 
     def abort(self) -> None:

@@ -11,13 +11,10 @@ TYPE_CHECKING = False  # typing is not imported in a worker
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["has_sets", "is_data", "is_plain", "keeps", "keeps_all", "keeps_order"]
+__all__ = ["has_sets", "is_plain", "keeps", "keeps_all", "keeps_order"]
 
 _SCALARS = frozenset({int, str, bytes, bool, type(None), type(...)})
 _NUMBERS = frozenset({float, complex})
-_ATOMS = _SCALARS | _NUMBERS
-_CONTAINERS = frozenset({list, dict, set, tuple, bytearray})
-_MOST_DATA = 5_000  # elements in what a function keeps; to look at them takes a fifth of a millisecond
 
 
 def is_plain(value: object) -> bool:
@@ -47,7 +44,7 @@ def keeps_all(values: Any) -> bool:
     kinds = set(map(type, values))
     if kinds <= _SCALARS:
         return True
-    if kinds <= _ATOMS:
+    if kinds <= _SCALARS | _NUMBERS:
         return not any(map(ne, values, values))
     return all(map(keeps, values))
 
@@ -67,23 +64,3 @@ def has_sets(value: Any) -> bool:
 def keeps_order(values: Any) -> bool:
     """Whether a copy of this set is walked through in the same order."""
     return list(marshal.loads(marshal.dumps(values))) == list(values)
-
-
-def is_data(value: Any) -> bool:
-    """Whether it is a list, dict or set of plain data, and not so large that to look at it takes long."""
-    left = _MOST_DATA
-    rest: list[Any] = [value]
-    while rest:
-        each: Any = rest.pop()
-        kind = type(each)  # pyright: ignore[reportUnknownVariableType]
-        if kind in _ATOMS:
-            continue
-        if kind not in _CONTAINERS:
-            return False
-        left -= 1 + len(each)
-        if left < 0:
-            return False
-        parts: list[Any] = [*each, *each.values()] if kind is dict else list(each)
-        if not set(map(type, parts)) <= _ATOMS:
-            rest += parts
-    return True

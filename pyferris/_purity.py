@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _pure_names, _reach, _untouched
 from ._homes import MISSING
-from ._plain import is_data, is_plain, keeps_order
+from ._native import is_small_data
+from ._plain import is_plain, keeps_order
 from ._shipping import is_original_builtin
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ _CATCHES_MUCH = frozenset({"Exception", "BaseException", "RuntimeError", "Recurs
 _ASYNC = 0x80 | 0x100 | 0x200  # coroutines and asynchronous generators
 _GENERATOR = 0x20
 _DESCRIPTORS = (types.MethodDescriptorType, types.ClassMethodDescriptorType)
+_CONTAINERS = frozenset({list, dict, set, tuple, bytearray})
+_MOST_DATA = 5_000  # elements in what a function keeps; to look at them takes a fifth of a millisecond
 _TYPES = (bool, int, float, complex, str, bytes, bytearray, tuple, list, dict, set, frozenset, range)
 
 
@@ -212,7 +215,7 @@ class _Check:
         if self._library(value):
             return
         reason = f"{what} is {_article(kind)}, which is not known to stay the same"
-        if not is_data(value):
+        if type(value) not in _CONTAINERS or not is_small_data(value, _MOST_DATA):
             raise _Impure(reason)
         self._keeps(reason)
 

@@ -163,6 +163,16 @@ PyObject* extend_by(PyObject* /*module*/, PyObject* args) {
     Py_RETURN_FALSE;
 }
 
+// `is_small_data(object, most)`: whether it is data of exact built-in types, of `most` elements at most.
+PyObject* is_small_data_method(PyObject* /*module*/, PyObject* args) {
+    PyObject* object = nullptr;
+    Py_ssize_t most = 0;
+    if (PyArg_ParseTuple(args, "On", &object, &most) == 0) return nullptr;
+    const bool small = is_small_data(object, &most);
+    if (PyErr_Occurred() != nullptr) PyErr_Clear();  // changed by another thread meanwhile
+    return PyBool_FromLong(small ? 1 : 0);
+}
+
 // `name_item(error, number)`: says on the error which item raised it, as maps do.
 PyObject* name_item_method(PyObject* /*module*/, PyObject* args) {
     PyObject* error = nullptr;
@@ -246,6 +256,7 @@ PyMethodDef functions[] = {
     {"are_apart", are_apart, METH_O, nullptr},
     {"extend_by", extend_by, METH_VARARGS, nullptr},
     {"gil_delay", gil_delay, METH_VARARGS, nullptr},
+    {"is_small_data", is_small_data_method, METH_VARARGS, nullptr},
     {"name_item", name_item_method, METH_VARARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };

@@ -428,28 +428,12 @@ HANDLERS = {"floor": math.floor}
 total = 0
 
 
-def adds_up(x: int) -> None:
-    global total
-    total += x
-
-
-def counter() -> Any:
-    count = 0
-
-    def advance(x: int) -> int:
-        nonlocal count
-        count += x
-        return count
-
-    return advance
-
-
 def remembers(x: int, kept: dict[int, int] = {}) -> int:  # noqa: B006
     return kept.setdefault(x, len(kept))
 
 
 @pytest.mark.parametrize(
-    "function", [lambda x: TABLE[x & 7][0], adds_up, counter(), remembers, lambda x: x in {*TABLE}]
+    "function", [lambda x: TABLE[x & 7][0], store_global, outer_write(), remembers, lambda x: x in {*TABLE}]
 )
 def test_functions_that_keep_to_data(function: Any) -> None:
     verdict = _purity.judge(function)
