@@ -41,7 +41,7 @@ _LOGGER = logging.getLogger("pyferris")
 class Limits(NamedTuple):
     """What the decisions go by; seconds, where nothing else is said."""
 
-    first_look: float = 0.002
+    first_look: float = 0.001
     own_look: float = 0.0005  # the same, where the caller runs the items
     between_looks: float = 0.003  # then half as long again each time
     longest_wait: float = 0.05
@@ -50,7 +50,7 @@ class Limits(NamedTuple):
     held: float = 0.4  # of the switch interval: who waits longer for the interpreter finds it held
     busy: float = 0.35  # of the time that workers compute, where the work is not waiting
     one_computes: float = 0.8  # of the time that workers compute together, where they do not wait: one has a core
-    worth_threads: float = 0.02  # of work that is left, to find out whether threads scale
+    worth_threads: float = 0.003  # of work that is left, to find out whether threads scale
     worth_warm: float = 0.02  # of the same, where interpreters are parked
     worth_cold: float = 0.08
     worth_first: float = 0.2  # where this process has made none yet
@@ -117,17 +117,18 @@ class Driver:
         if not self.lanes:
             self.reason = "coroutine functions share an event loop"
             return
-        if self.over(self.limits.first_look):
+        free = self._is_free_at_first()
+        if free is None:
             return
         if self.limits.patient:
             while not mapped._finished and not self.over(self.limits.first_look):
                 pass
             mapped._run_by(self.hold)
-        self._steer()
+        self._steer(free=free)
 
-    def _steer(self, convoy: bool = False) -> None:
+    def _steer(self, *, free: bool = False, convoy: bool = False) -> None:
         try:
-            self._decide(convoy)
+            self._decide(free, convoy)
         finally:
             if self._runner is None:
                 self._mapped._run_by(None)
@@ -252,10 +253,10 @@ class Driver:
             return math.inf
         return (self._cpu() - cpu) / (time.perf_counter() - then)
 
-    def _decide(self, convoy: bool = False) -> None:
+    def _decide(self, free: bool, convoy: bool) -> None:
         """Look until the work can be said to scale by threads, or to be isolated, or neither.
 
-        ``convoy``: threads were seen to take turns.
+        ``free``: the interpreter was, just now; ``convoy``: threads were seen to take turns.
         """
         limits = self.limits
         pause = limits.between_looks
@@ -267,7 +268,8 @@ class Driver:
             if convoy and time.perf_counter() > again:
                 convoy = False
             cpu, then = self._cpu(), time.perf_counter()
-            held = convoy or self._is_held()
+            held = convoy or (not free and self._is_held())
+            free = False
             computed = (self._cpu() - cpu) / max(time.perf_counter() - then, 1e-9)
             if (held or lanes > 1 or most == 1) and self.over(pause):  # free for the first time: more workers at once
                 return
@@ -304,18 +306,40 @@ class Driver:
             if lanes == most and why_not:
                 return
 
+    def _is_free_at_first(self) -> bool | None:
+        """After the first moments, in which one worker runs items, whether it let others compute; None: it is over."""
+        limits, delays = self.limits, list[float]()
+        for _ in range(round(limits.first_look / limits.sample)):
+            then = time.perf_counter()
+            if self.over(limits.sample):
+                return None
+            delays.append(time.perf_counter() - then - limits.sample)
+        return bool(delays) and not any(self.is_long([delay]) for delay in delays)
+
     def _is_held(self) -> bool:
         """Whether somebody computes and keeps the interpreter."""
         promise = self._mapped._promise(True)
         if promise is None:
             return True
-        delays = [_native.gil_delay(self.limits.sample, promise) for _ in range(self.limits.looks)]
+        delays = list[float]()
+        while not self.is_clear(delays):
+            delays.append(_native.gil_delay(self.limits.sample, promise))
         self._mapped._forget(promise)
         return self.is_long(delays)
 
+    def is_clear(self, delays: list[float]) -> bool:
+        """Whether these are enough: more could not change what most of them say."""
+        longest, most = self._longest_free(), self.limits.looks // 2
+        long = sum(delay > longest for delay in delays)
+        return long > most or len(delays) - long > most
+
+    def _longest_free(self) -> float:
+        """Seconds for which one waits for the interpreter at most where nobody keeps it."""
+        return self.limits.held * sys.getswitchinterval()
+
     def is_long(self, delays: list[float]) -> bool:
         """Whether others wait that long because somebody computes and keeps the interpreter."""
-        longest = self.limits.held * sys.getswitchinterval()
+        longest = self._longest_free()
         return sum(delay > longest for delay in delays) * 2 > len(delays)
 
     def _cpu(self) -> float:

@@ -123,7 +123,7 @@ class Beginning:
             self._delays, self._sampled = [], cost
             _thread.start_new_thread(self._sample, (self._delays, threading.get_native_id()))
             return False
-        if len(self._delays) < driver.limits.looks:
+        if not driver.is_clear(self._delays):
             return False
         if self._sampled * _DEARER < cost:  # those were other items
             self._delays = None
@@ -162,7 +162,7 @@ class Beginning:
             computed = cpu_of(caller) - before
             if computed >= limits.sample / 2 or self._driver.is_long([delay]):
                 delays.append(delay)  # else the machine is busy: it says nothing
-            if len(delays) == limits.looks:
+            if self._driver.is_clear(delays):
                 return
         delays += [1.0] * (limits.looks - len(delays))
 
