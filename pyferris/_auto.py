@@ -17,11 +17,12 @@ import logging
 import math
 import sys
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from . import _native, _purity
-from ._auto_caller import Beginning, cpu_of, may_raise_into_calls
+from ._auto_caller import Beginning, may_raise_into_calls
 from ._auto_runner import SHARED, IsolatedRunner, Probe, Rest, Unusable, boot, choose_probe, why_useless
+from ._auto_watcher import LIMITS, Limits, Look, Watcher
 from ._cores import usable_cores
 from ._runtime import is_coroutine_function
 from .future import SafeFuture
@@ -36,42 +37,10 @@ if TYPE_CHECKING:
 __all__ = ["LIMITS", "Driver", "Limits"]
 
 _LOGGER = logging.getLogger("pyferris")
-
-
-class Limits(NamedTuple):
-    """What the decisions go by; seconds, where nothing else is said."""
-
-    first_look: float = 0.001
-    own_look: float = 0.0005  # the same, where the caller runs the items
-    between_looks: float = 0.003  # then half as long again each time
-    longest_wait: float = 0.05
-    looks: int = 3  # samples a look
-    sample: float = 0.0005
-    held: float = 0.4  # of the switch interval: who waits longer for the interpreter finds it held
-    busy: float = 0.35  # of the time that workers compute, where the work is not waiting
-    one_computes: float = 0.8  # of the time that workers compute together, where they do not wait: one has a core
-    worth_threads: float = 0.003  # of work that is left, to find out whether threads scale
-    worth_warm: float = 0.02  # of the same, where interpreters are parked
-    worth_cold: float = 0.08
-    worth_first: float = 0.2  # where this process has made none yet
-    worth_process: float = 1.5  # where workers are processes
-    least_item: float = 1e-6  # what an item must take to be worth its way
-    slower: float = 1.3  # an isolated worker may take so many times as long for an item; 0: any time
-    gain: float = 1.1  # an isolated map must be so many times as fast as one worker; 0: any speed
-    trial: float = 0.03  # after so long that is looked at
-    short_trial: float = 0.01  # after so long, whether as many workers as cores are enough
-    all_compute: float = 0.75  # of the time that as many workers as cores compute, where more would be of no use
-    turns: float = 0.25  # after twice this, then four times and so on, threads that took turns are tried again
-    patient: bool = False  # nothing but the first items runs before the decision; what is chosen then is no race
-
-
-LIMITS = Limits()
-
-
 _SCALES = "the interpreter is free while items run: threads scale"
 
 
-class Driver:
+class Driver(Watcher):
     """Steers one map. All methods but ``run``'s runners are called by one thread, the one that waits for it."""
 
     def __init__(
@@ -117,18 +86,16 @@ class Driver:
         if not self.lanes:
             self.reason = "coroutine functions share an event loop"
             return
-        free = self._is_free_at_first()
-        if free is None:
-            return
+        first = self._first_look()
         if self.limits.patient:
             while not mapped._finished and not self.over(self.limits.first_look):
                 pass
             mapped._run_by(self.hold)
-        self._steer(free=free)
+        self._steer(first=first)
 
-    def _steer(self, *, free: bool = False, convoy: bool = False) -> None:
+    def _steer(self, *, first: Look | None = None, convoy: bool = False) -> None:
         try:
-            self._decide(free, convoy)
+            self._decide(first, convoy)
         finally:
             if self._runner is None:
                 self._mapped._run_by(None)
@@ -145,25 +112,6 @@ class Driver:
         if runner is not None:
             return runner(items)
         return [None] * len(items), dict.fromkeys(range(len(items))), 0
-
-    def over(self, seconds: float) -> bool:
-        """Wait so long; True once the map is over, or its time."""
-        mapped = self._mapped
-        promise = mapped._promise(True)
-        if promise is None:
-            return True
-        left = mapped._left
-        try:
-            promise.result(seconds if left is None else min(left, seconds))
-        except TimeoutError as error:
-            if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
-                raise  # by code of Python's: a handler of signals
-            if self._shows:
-                mapped._show()
-            return left is not None and left <= seconds
-        finally:
-            mapped._forget(promise)
-        return True
 
     @property
     def is_void(self) -> bool:
@@ -249,14 +197,12 @@ class Driver:
         """How many of so many workers compute; inf where the map is over before that can be told."""
         self._mapped._widen(lanes)
         cpu, then = self._cpu(), time.perf_counter()
-        if self.over(seconds):
-            return math.inf
-        return (self._cpu() - cpu) / (time.perf_counter() - then)
+        return math.inf if self.over(seconds) else self._computed(cpu, then)
 
-    def _decide(self, free: bool, convoy: bool) -> None:
+    def _decide(self, first: Look | None, convoy: bool) -> None:
         """Look until the work can be said to scale by threads, or to be isolated, or neither.
 
-        ``free``: the interpreter was, just now; ``convoy``: threads were seen to take turns.
+        ``first``: what has been seen before, if that is clear; ``convoy``: threads were seen to take turns.
         """
         limits = self.limits
         pause = limits.between_looks
@@ -268,12 +214,11 @@ class Driver:
             if convoy and time.perf_counter() > again:
                 convoy = False
             cpu, then = self._cpu(), time.perf_counter()
-            held = convoy or (not free and self._is_held())
-            free = False
-            computed = (self._cpu() - cpu) / max(time.perf_counter() - then, 1e-9)
+            held, computed = first or self._look()
+            held, first = held or convoy, None
             if (held or lanes > 1 or most == 1) and self.over(pause):  # free for the first time: more workers at once
                 return
-            busy = (self._cpu() - cpu) / (time.perf_counter() - then)
+            busy = self._computed(cpu, then)
             pause = min(pause * 1.5, limits.longest_wait)
             if why_not == "" and self._mapped._finished:
                 why_not = self.impossible((time.perf_counter() - self._began) / self._mapped._finished)
@@ -305,46 +250,6 @@ class Driver:
             self._mapped._widen(lanes)
             if lanes == most and why_not:
                 return
-
-    def _is_free_at_first(self) -> bool | None:
-        """After the first moments, in which one worker runs items, whether it let others compute; None: it is over."""
-        limits, delays = self.limits, list[float]()
-        for _ in range(round(limits.first_look / limits.sample)):
-            then = time.perf_counter()
-            if self.over(limits.sample):
-                return None
-            delays.append(time.perf_counter() - then - limits.sample)
-        return bool(delays) and not any(self.is_long([delay]) for delay in delays)
-
-    def _is_held(self) -> bool:
-        """Whether somebody computes and keeps the interpreter."""
-        promise = self._mapped._promise(True)
-        if promise is None:
-            return True
-        delays = list[float]()
-        while not self.is_clear(delays):
-            delays.append(_native.gil_delay(self.limits.sample, promise))
-        self._mapped._forget(promise)
-        return self.is_long(delays)
-
-    def is_clear(self, delays: list[float]) -> bool:
-        """Whether these are enough: more could not change what most of them say."""
-        longest, most = self._longest_free(), self.limits.looks // 2
-        long = sum(delay > longest for delay in delays)
-        return long > most or len(delays) - long > most
-
-    def _longest_free(self) -> float:
-        """Seconds for which one waits for the interpreter at most where nobody keeps it."""
-        return self.limits.held * sys.getswitchinterval()
-
-    def is_long(self, delays: list[float]) -> bool:
-        """Whether others wait that long because somebody computes and keeps the interpreter."""
-        longest = self._longest_free()
-        return sum(delay > longest for delay in delays) * 2 > len(delays)
-
-    def _cpu(self) -> float:
-        """Seconds that the workers have computed."""
-        return sum(cpu_of(thread.native_id or 0) for thread in list(self._pool()._threads))
 
     def _left(self) -> float:
         """Seconds of work that is left for one worker, as far as can be told."""

@@ -24,7 +24,7 @@ void let_go(MapObject* self) {
     if (self->run == nullptr) return;
     const std::shared_ptr<MapRun> run = std::exchange(self->run, nullptr);
     if (self->given != 0 && !self->read_out) run->stop(true);  // a loop was left
-    run->abandon();
+    run->abandon(self->given == run->added());
 }
 
 int clear(PyObject* object) {
@@ -120,6 +120,12 @@ PyObject* next(PyObject* object) {
     }
 }
 
+// A list or tuple of the items: theirs, where no other thread can come between and change it.
+PyObject* as_sequence(PyObject* items) {
+    if (kOneIsAttached && (PyList_CheckExact(items) || PyTuple_CheckExact(items))) return Py_NewRef(items);
+    return PySequence_List(items);
+}
+
 // `_start(pool, function, items, single, chunksize, capacity, timeout, return_exceptions, fail_fast, show, batch,
 // lanes=0)`
 PyObject* start(PyObject* object, PyObject* args) {
@@ -148,11 +154,11 @@ PyObject* start(PyObject* object, PyObject* args) {
     }
     if (!parse_timeout(timeout, "timeout", &self->deadline)) return nullptr;
     // Without a bound all items are taken at once.
-    const PyRef list = PyRef::steal(capacity == 0 ? PySequence_List(items) : Py_NewRef(Py_None));
+    const PyRef list = PyRef::steal(capacity == 0 ? as_sequence(items) : Py_NewRef(Py_None));
     if (!list) return nullptr;
     const PyRef source = PyRef::steal(capacity == 0 ? nullptr : PyObject_GetIter(items));
     if (capacity != 0 && !source) return nullptr;
-    if (capacity == 0) capacity = static_cast<std::uint64_t>(PyList_GET_SIZE(list.get()));
+    if (capacity == 0) capacity = static_cast<std::uint64_t>(PySequence_Fast_GET_SIZE(list.get()));
     if (capacity > ItemClaims::kMostItems) {
         return PyErr_Format(PyExc_OverflowError, "a map holds %llu items at most, not %llu; give a smaller buffersize",
                             static_cast<unsigned long long>(ItemClaims::kMostItems), capacity);
@@ -188,10 +194,10 @@ PyObject* start(PyObject* object, PyObject* args) {
         if (fill(self)) Py_RETURN_NONE;
         return nullptr;
     }
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list.get()); ++i) {
-        self->run->put(Py_NewRef(PyList_GET_ITEM(list.get(), i)));
-    }
-    if (capacity != 0 && !self->run->launch()) return nullptr;
+    // The collector may have run code since that has changed the list.
+    const auto count = std::min(static_cast<Py_ssize_t>(capacity), PySequence_Fast_GET_SIZE(list.get()));
+    for (Py_ssize_t i = 0; i < count; ++i) self->run->put(Py_NewRef(PySequence_Fast_GET_ITEM(list.get(), i)));
+    if (count != 0 && !self->run->launch()) return nullptr;
     self->run->finish_input();
     Py_RETURN_NONE;
 }
@@ -218,14 +224,11 @@ PyObject* results(PyObject* object, PyObject* args) {
         close_map(self);
         return nullptr;
     }
-    const auto count = static_cast<Py_ssize_t>(run->added());
-    PyRef list = PyRef::steal(PyList_New(count));
-    for (Py_ssize_t i = 0; list && i < count; ++i) {
-        PyObject* result = run->outcome(static_cast<std::uint64_t>(i), take != 0);
-        if (result == nullptr) return nullptr;
-        PyList_SET_ITEM(list.get(), i, result);
-        if (take != 0) ++self->given;
-    }
+    PyRef list = PyRef::steal(PyList_New(static_cast<Py_ssize_t>(run->added())));
+    if (!list) return nullptr;
+    const std::uint64_t given = run->fill(list.get(), take != 0);
+    if (take != 0) self->given = given;
+    if (given != run->added()) return nullptr;
     if (!show(self, run->finished(), true)) return nullptr;
     return list.release();
 }

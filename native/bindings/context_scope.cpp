@@ -11,7 +11,8 @@ namespace {
 thread_local PyObject* spare = nullptr;
 thread_local bool may_keep = false;
 
-bool is_empty(PyObject* context) { return PyObject_Size(context) == 0; }
+// PyObject_Size without its search for the way: it is asked for each item of a map.
+bool is_empty(PyObject* context) { return Py_TYPE(context)->tp_as_mapping->mp_length(context) == 0; }
 
 }  // namespace
 

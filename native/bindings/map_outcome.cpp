@@ -47,6 +47,25 @@ PyObject* MapRun::outcome(std::uint64_t index, bool take) {
     return nullptr;
 }
 
+std::uint64_t MapRun::fill(PyObject* list, bool take) {
+    const std::uint64_t count = added();
+    for (std::uint64_t i = 0; i < count; ++i) {
+        std::atomic<Word>& word = slot(i);
+        const Word found = word.load(std::memory_order_acquire);
+        PyObject* object = object_in(found);
+        if ((found & kTagMask) != kResult) {
+            object = outcome(i, take);
+            if (object == nullptr) return i;
+        } else if (take) {
+            word.store(0, std::memory_order_release);
+        } else {
+            Py_INCREF(object);
+        }
+        PyList_SET_ITEM(list, static_cast<Py_ssize_t>(i), object);
+    }
+    return count;
+}
+
 void MapRun::raise_unsettled() {
     PyRef error;
     {

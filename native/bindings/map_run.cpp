@@ -51,7 +51,8 @@ MapRun::MapRun(PoolObject* pool, PyObject* function, PyObject* context, FutureOb
       future_(future),
       slots_(std::make_unique<std::atomic<Word>[]>(options.capacity)),
       claims_(std::min<std::uint64_t>(is_inline() ? 0 : shared_->threads->max_workers(), options.capacity),
-              options.chunksize, options.batch),
+              options.chunksize, options.batch,
+              kOneIsAttached ? ItemClaims::Calls::take_turns : ItemClaims::Calls::overlap),
       tasks_(claims_.lanes()),
       pool_(reinterpret_cast<PoolObject*>(Py_NewRef(reinterpret_cast<PyObject*>(pool)))),
       function_(function),
@@ -64,7 +65,9 @@ MapRun::MapRun(PoolObject* pool, PyObject* function, PyObject* context, FutureOb
 
 MapRun::~MapRun() {
     if (!may_drop()) return;
-    for (std::uint64_t i = 0; i < capacity_; ++i) Py_XDECREF(object_in(slots_[i].load(std::memory_order_acquire)));
+    for (std::uint64_t i = 0; !read_out_ && i < capacity_; ++i) {
+        Py_XDECREF(object_in(slots_[i].load(std::memory_order_acquire)));
+    }
     for (const Reader& reader : readers_) Py_DECREF(as_object(reader.promise));
     Py_XDECREF(first_failure_.load(std::memory_order_acquire));
     Py_XDECREF(broken_);
@@ -255,7 +258,11 @@ void MapRun::fail(std::uint64_t index, PyObject* error) {
 }
 
 void MapRun::place(std::uint64_t index, Word word) {
-    slot(index).exchange(word, std::memory_order_seq_cst);
+    if constexpr (kOneIsAttached) {
+        slot(index).store(word, std::memory_order_release);  // readers and `abandon` come before or after
+    } else {
+        slot(index).exchange(word, std::memory_order_seq_cst);
+    }
     if (abandoned_.load(std::memory_order_seq_cst)) {
         Py_XDECREF(object_in(slot(index).exchange(0, std::memory_order_acq_rel)));
     }
@@ -301,11 +308,12 @@ void MapRun::stop(bool ask) {
     end_if_idle();
 }
 
-void MapRun::abandon() {
+void MapRun::abandon(bool read_out) {
+    read_out_ = read_out;
     abandoned_.store(true, std::memory_order_seq_cst);
     std::atomic_thread_fence(std::memory_order_seq_cst);
     const bool over = is_over();  // then nobody else takes anything
-    for (std::uint64_t i = 0; i < capacity_; ++i) {
+    for (std::uint64_t i = 0; !read_out && i < capacity_; ++i) {
         Word word = slots_[i].load(std::memory_order_acquire);
         if ((word & kTagMask) == 0) continue;
         if (over) {

@@ -90,6 +90,8 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
     bool is_over() const noexcept { return over_.load(std::memory_order_acquire); }
     /// What a settled item gave: a new reference, or null with its error raised. `take`: and empties its slot.
     PyObject* outcome(std::uint64_t index, bool take);
+    /// Fills the list with what all items gave, which have settled; how many: less than all with an error set.
+    std::uint64_t fill(PyObject* list, bool take);
     /// Raises why an item that has not settled never will: CancelledError, or what broke the pool.
     void raise_unsettled();
     /// Raises the failure that came first in time, if there is one: then true.
@@ -114,8 +116,9 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
     void stop(bool ask);
     /// From now on the first failure stops the map.
     void fail_fast() noexcept { fail_fast_.store(true, std::memory_order_release); }
-    /// Nobody will read: results are dropped as they come, and a failure is reported.
-    void abandon();
+    /// Nobody will read: results are dropped as they come, and a failure is reported. `read_out`: every item has been
+    /// taken.
+    void abandon(bool read_out);
     /// Reports a failure that nobody has looked at, and nobody will; once.
     void report_unseen();
     /// The pool broke; what has not settled gives `error`.
@@ -193,6 +196,7 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
     PoolObject* pool_;
     PyObject* function_;
     PyObject* context_;
+    bool read_out_ = false;
     std::vector<PyObject*> batches_;  // those of `run_by`; changed under the mutex
 
     std::atomic<PyObject*> batch_{nullptr};  // runs items a run at once: `function_`, or one of `batches_`

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -130,7 +131,9 @@ TEST(ItemClaims, TheClockIsLookedAtOftenWhereItemsAreDear) {
     ItemClaims claims(1, 0);
     EXPECT_EQ(claims.stride(), 1U);
     claims.measured(50, 1);
-    EXPECT_GT(claims.stride(), 1U);
+    EXPECT_EQ(claims.stride(), 32U);
+    claims.measured(900, 1);
+    EXPECT_EQ(claims.stride(), 8U);
     claims.measured(5'000, 1);
     EXPECT_EQ(claims.stride(), 1U);
 }
@@ -184,6 +187,41 @@ TEST(ItemClaims, EachItemExactlyOnceUnderContention) {
         for (auto& thread : threads) thread.join();
         for (std::uint64_t item = 0; item < kItems; ++item) ASSERT_EQ(ran[item].load(), 1) << item;
     }
+}
+
+// The same where whoever calls holds one lock: without it, a theft while a lane takes its next item could go unseen.
+TEST(ItemClaims, CallsThatTakeTurnsAreExactlyOnceToo) {
+    constexpr std::uint64_t kItems = 50'000;
+    constexpr std::size_t kLanes = 3;
+    ItemClaims claims(kLanes, 0, false, ItemClaims::Calls::take_turns);
+    std::mutex turns;
+    std::vector<int> ran(kItems);
+    std::uint64_t count = 0;
+    claims.add(kItems);
+    claims.measured(100, 1);
+    std::vector<std::thread> threads;
+    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+        threads.emplace_back([&, lane] {
+            for (bool more = true; more;) {
+                std::unique_lock lock(turns);
+                more = count < kItems;
+                if (!claims.begin(lane)) continue;
+                std::uint64_t taken = 0;
+                for (std::uint64_t item = claims.next(lane); item != ItemClaims::kNone; item = claims.next(lane)) {
+                    ++ran[item];
+                    ++count;
+                    if (++taken % 97 == 0) break;
+                    if (taken % 31 == 0) {  // as an item that lets others compute
+                        lock.unlock();
+                        std::this_thread::yield();
+                        lock.lock();
+                    }
+                }
+            }
+        });
+    }
+    for (auto& thread : threads) thread.join();
+    for (std::uint64_t item = 0; item < kItems; ++item) ASSERT_EQ(ran[item], 1) << item;
 }
 
 TEST(ItemClaims, ARunCanBeTakenWhole) {

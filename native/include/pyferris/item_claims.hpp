@@ -32,10 +32,13 @@ class ItemClaims {
     /// Items that may be available and not run at one time.
     static constexpr std::uint64_t kMostItems = 1ULL << 31;
 
+    /// Whether calls may overlap, or whoever makes one holds a lock that all of them hold.
+    enum class Calls : std::uint8_t { overlap, take_turns };
+
     /// `exact`: items a run, or 0 to let the cost decide: then as many as take the time of the longest run, a `whole`
     /// one or not.
-    ItemClaims(std::size_t lanes, std::uint32_t exact, bool whole = false)
-        : exact_(exact), whole_(whole), lanes_(lanes) {}
+    ItemClaims(std::size_t lanes, std::uint32_t exact, bool whole = false, Calls calls = Calls::overlap)
+        : exact_(exact), turns_(calls == Calls::take_turns), whole_(whole), lanes_(lanes) {}
 
     // All of these: any thread; those with a `lane` only by the one that has it.
 
@@ -59,6 +62,10 @@ class ItemClaims {
     std::uint64_t next(std::size_t lane) noexcept {
         std::atomic<std::uint64_t>& word = lanes_[lane].run;
         std::uint64_t run = word.load(std::memory_order_acquire);
+        if (turns_ && cursor(run) != end(run)) {  // a locked instruction takes as long as a small function
+            word.store(run + kOneOn, std::memory_order_release);
+            return widen(cursor(run));
+        }
         while (cursor(run) != end(run)) {
             if (word.compare_exchange_weak(run, run + kOneOn, std::memory_order_acq_rel, std::memory_order_acquire)) {
                 return widen(cursor(run));
@@ -107,7 +114,7 @@ class ItemClaims {
     /// How many items to run between two looks at the clock.
     std::uint32_t stride() const noexcept {
         const std::uint64_t cost = cost_ns_.load(std::memory_order_relaxed);
-        return cost == 0 || cost >= 1'000 ? 1 : 8;
+        return cost == 0 || cost >= 1'000 ? 1 : std::min<std::uint32_t>(kLongestStride, kStrideNs / cost);
     }
     bool is_exact() const noexcept { return exact_ != 0; }
     /// The lane has items claimed that it has not begun.
@@ -121,6 +128,8 @@ class ItemClaims {
     };
     static constexpr std::uint64_t kOneOn = 1ULL << 32;
     static constexpr std::uint64_t kGrowth = 4;
+    static constexpr std::uint32_t kStrideNs = 8'000;
+    static constexpr std::uint32_t kLongestStride = 32;
 
     static std::uint64_t pack(std::uint64_t from, std::uint64_t to) noexcept {
         return (from << 32) | (to & 0xFFFF'FFFFU);
@@ -189,6 +198,7 @@ class ItemClaims {
     }
 
     const std::uint32_t exact_;
+    const bool turns_;
     std::atomic<bool> whole_;
     std::atomic<std::uint64_t> claimed_{0};    // items below this were given to somebody
     std::atomic<std::uint64_t> available_{0};  // items below this exist

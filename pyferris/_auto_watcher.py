@@ -1,0 +1,132 @@
+"""What is seen of a map's workers while they run, and the limits that decisions go by."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from . import _native
+from ._auto_caller import cpu_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .map_result import MapResult
+    from .thread_pool import SafeThreadPool
+
+__all__ = ["LIMITS", "Limits", "Look", "Watcher"]
+
+
+class Limits(NamedTuple):
+    """What the decisions go by; seconds, where nothing else is said."""
+
+    first_look: float = 0.001
+    own_look: float = 0.0005  # the same, where the caller runs the items
+    between_looks: float = 0.003  # then half as long again each time
+    longest_wait: float = 0.05
+    looks: int = 3  # samples a look
+    sample: float = 0.0005
+    held: float = 0.4  # of the switch interval: who waits longer for the interpreter finds it held
+    busy: float = 0.35  # of the time that workers compute, where the work is not waiting
+    one_computes: float = 0.8  # of the time that workers compute together, where they do not wait: one has a core
+    worth_threads: float = 0.003  # of work that is left, to find out whether threads scale
+    worth_warm: float = 0.02  # of the same, where interpreters are parked
+    worth_cold: float = 0.08
+    worth_first: float = 0.2  # where this process has made none yet
+    worth_process: float = 1.5  # where workers are processes
+    least_item: float = 1e-6  # what an item must take to be worth its way
+    slower: float = 1.3  # an isolated worker may take so many times as long for an item; 0: any time
+    gain: float = 1.1  # an isolated map must be so many times as fast as one worker; 0: any speed
+    trial: float = 0.03  # after so long that is looked at
+    short_trial: float = 0.01  # after so long, whether as many workers as cores are enough
+    all_compute: float = 0.75  # of the time that as many workers as cores compute, where more would be of no use
+    turns: float = 0.25  # after twice this, then four times and so on, threads that took turns are tried again
+    patient: bool = False  # nothing but the first items runs before the decision; what is chosen then is no race
+
+
+LIMITS = Limits()
+
+
+class Look(NamedTuple):
+    """What is seen of the workers in a moment."""
+
+    held: bool
+    """Somebody computes and keeps the interpreter, or it is all over."""
+    computed: float
+    """How many of them compute."""
+
+
+class Watcher:
+    """Watches the workers of a map. Its methods are called by one thread, which may wait for the map."""
+
+    limits: Limits
+    _mapped: MapResult[Any]
+    _shows: bool
+    _pool: Callable[[], SafeThreadPool]
+
+    def over(self, seconds: float) -> bool:
+        """Wait so long; True once the map is over, or its time."""
+        mapped = self._mapped
+        promise = mapped._promise(True)
+        if promise is None:
+            return True
+        left = mapped._left
+        try:
+            promise.result(seconds if left is None else min(left, seconds))
+        except TimeoutError as error:
+            if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+                raise  # by code of Python's: a handler of signals
+            if self._shows:
+                mapped._show()
+            return left is not None and left <= seconds
+        finally:
+            mapped._forget(promise)
+        return True
+
+    def _first_look(self) -> Look | None:
+        """Wait a moment while one worker runs items: what is seen by how late that ends. None if it is not clear."""
+        limits, delays = self.limits, list[float]()
+        cpu, began = self._cpu(), time.perf_counter()
+        for _ in range(round(limits.first_look / limits.sample)):
+            then = time.perf_counter()
+            if self.over(limits.sample):
+                return None
+            delays.append(time.perf_counter() - then - limits.sample)
+        held = {self.is_long([delay]) for delay in delays}
+        return Look(held.pop(), self._computed(cpu, began)) if len(held) == 1 else None
+
+    def _look(self) -> Look:
+        promise = self._mapped._promise(True)
+        if promise is None:
+            return Look(True, 1.0)
+        delays = list[float]()
+        cpu, began = self._cpu(), time.perf_counter()
+        while not self.is_clear(delays):
+            delays.append(_native.gil_delay(self.limits.sample, promise))
+        over = promise.done()
+        self._mapped._forget(promise)
+        return Look(over or self.is_long(delays), self._computed(cpu, began))
+
+    def _computed(self, cpu: float, since: float) -> float:
+        """How many cores the workers have used since they had computed ``cpu`` seconds."""
+        return (self._cpu() - cpu) / max(time.perf_counter() - since, 1e-9)
+
+    def is_clear(self, delays: list[float]) -> bool:
+        """Whether these are enough: more could not change what most of them say."""
+        longest, most = self._longest_free(), self.limits.looks // 2
+        long = sum(delay > longest for delay in delays)
+        return long > most or len(delays) - long > most
+
+    def _longest_free(self) -> float:
+        """Seconds for which one waits for the interpreter at most where nobody keeps it."""
+        return self.limits.held * sys.getswitchinterval()
+
+    def is_long(self, delays: list[float]) -> bool:
+        """Whether others wait that long because somebody computes and keeps the interpreter."""
+        longest = self._longest_free()
+        return sum(delay > longest for delay in delays) * 2 > len(delays)
+
+    def _cpu(self) -> float:
+        """Seconds that the workers have computed."""
+        return sum(cpu_of(thread.native_id or 0) for thread in list(self._pool()._threads))
