@@ -132,8 +132,8 @@ class Driver(Watcher):
         """What the caller runs by itself; None if it would be told from another thread's work."""
         if not self.verdict.keeps_to_data or (return_exceptions and may_raise_into_calls()):
             return None
-        if self.verdict.reason is not None:
-            self.items = self.items[:]  # which it may change
+        if self.verdict.reason is not None and len(self.items) <= _purity.MOST_DATA:
+            self.items = self.items[:]  # which it may change; a longer list is not among its data
         self.mode, self.reason = "inline", "the work was over before more workers were worth it"
         return Beginning(self, self._function, self.items, return_exceptions)
 
@@ -205,30 +205,20 @@ class Driver(Watcher):
         ``first``: what has been seen before, if that is clear; ``convoy``: threads were seen to take turns.
         """
         limits = self.limits
-        pause = limits.between_looks
         lanes, most = 1, self._pool()._max_workers
         why_not: str | None = ""  # not asked yet
         wait = limits.turns  # until threads that took turns are tried again: the machine may have been busy
         again = time.perf_counter() + wait
-        while True:
-            if convoy and time.perf_counter() > again:
-                convoy = False
-            cpu, then = self._cpu(), time.perf_counter()
-            held, computed = first or self._look()
-            held, first = held or convoy, None
-            if (held or lanes > 1 or most == 1) and self.over(pause):  # free for the first time: more workers at once
-                return
-            busy = self._computed(cpu, then)
-            pause = min(pause * 1.5, limits.longest_wait)
+        pause = limits.between_looks
+        look: Look | None = first or self._look()
+        while look is not None:
+            convoy = convoy and time.perf_counter() < again
+            held = look.held or convoy
             if why_not == "" and self._mapped._finished:
                 why_not = self.impossible((time.perf_counter() - self._began) / self._mapped._finished)
-            if why_not is None and computed < 0.5:
+            if why_not is None and look.computed < 0.5:
                 held = True  # it waits for nothing: the machine is busy
-            if why_not is None and held:
-                if self._left() < self.worth():
-                    if self.over(pause):
-                        return
-                    continue
+            if why_not is None and held and self._left() >= self.worth():
                 if self._isolate():
                     return
                 why_not = self.reason
@@ -236,20 +226,21 @@ class Driver(Watcher):
                 self.reason = why_not
             if why_not and limits.patient:
                 return
-            if not held:
+            if not held and lanes < most:
                 self.reason = _SCALES
-                lanes = self._scale() if lanes < most else most
+                lanes = self._scale()
                 if lanes == 1 < most:
                     convoy, wait = True, 2 * wait
                     again = time.perf_counter() + wait
-                    continue
-            elif why_not is not None and busy < limits.busy:  # held by others: the items wait for something
+            elif (
+                held and why_not is not None and look.computed < limits.busy
+            ):  # by others: the items wait for something
                 lanes = min(most, lanes * 2)
-            else:
-                continue
-            self._mapped._widen(lanes)
+                self._mapped._widen(lanes)
             if lanes == most and why_not:
                 return
+            look = self._look_after(pause)
+            pause = min(2 * pause, limits.longest_wait)
 
     def _left(self) -> float:
         """Seconds of work that is left for one worker, as far as can be told."""

@@ -23,8 +23,8 @@ class Limits(NamedTuple):
 
     first_look: float = 0.001
     own_look: float = 0.0005  # the same, where the caller runs the items
-    between_looks: float = 0.003  # then half as long again each time
-    longest_wait: float = 0.05
+    between_looks: float = 0.003  # then twice as long each time
+    longest_wait: float = 0.1
     looks: int = 3  # samples a look
     sample: float = 0.0005
     held: float = 0.4  # of the switch interval: who waits longer for the interpreter finds it held
@@ -85,18 +85,28 @@ class Watcher:
         return True
 
     def _first_look(self) -> Look | None:
-        """Wait a moment while one worker runs items: what is seen by how late that ends. None if it is not clear."""
-        limits, delays = self.limits, list[float]()
+        """As ``_look_after`` some moments; None also where it is not clear."""
+        limits, late = self.limits, set[bool]()
         cpu, began = self._cpu(), time.perf_counter()
         for _ in range(round(limits.first_look / limits.sample)):
             then = time.perf_counter()
             if self.over(limits.sample):
                 return None
-            delays.append(time.perf_counter() - then - limits.sample)
-        held = {self.is_long([delay]) for delay in delays}
-        return Look(held.pop(), self._computed(cpu, began)) if len(held) == 1 else None
+            late.add(self.is_long([time.perf_counter() - then - limits.sample]))
+        return Look(late.pop(), self._computed(cpu, began)) if len(late) == 1 else None
+
+    def _look_after(self, seconds: float) -> Look | None:
+        """Wait so long; None if the map is over, or its time. That the wait ended late says that it was for the
+        interpreter: each time that one gets it from who computes costs a third of a millisecond.
+        """
+        cpu, began = self._cpu(), time.perf_counter()
+        if self.over(seconds):
+            return None
+        held = self.is_long([time.perf_counter() - began - seconds]) or self._look().held
+        return Look(held, self._computed(cpu, began))
 
     def _look(self) -> Look:
+        """Wait for the interpreter some times, and see how long it takes."""
         promise = self._mapped._promise(True)
         if promise is None:
             return Look(True, 1.0)

@@ -27,6 +27,9 @@ BUILTINS = EXCEPTIONS | words(
     """
 )
 
+# What says something of this interpreter, and nothing of its threads.
+KEEPING_BUILTINS = words("super object hash id")
+
 # What differs from one process to the other: the order of strings in a set.
 OF_HASHES = frozenset({"set", "frozenset"})
 
@@ -86,6 +89,16 @@ MODULES: dict[str, frozenset[str] | None] = {
     "html": frozenset({"escape", "unescape"}),
     "copy": frozenset({"copy", "deepcopy"}),
     "typing": frozenset({"cast"}),
+}
+# Likewise, but they go by this interpreter's state; nothing that waits, or tells which thread it runs on.
+KEEPING_MODULES: dict[str, frozenset[str]] = {
+    "random": words(
+        """
+        random uniform randint randrange choice choices sample shuffle getrandbits randbytes gauss normalvariate
+        triangular betavariate expovariate gammavariate lognormvariate paretovariate vonmisesvariate weibullvariate
+        """
+    ),
+    "time": words("time time_ns monotonic monotonic_ns perf_counter perf_counter_ns"),
 }
 EXCLUDED = frozenset({"attrgetter", "methodcaller", "is_", "is_not", "itemgetter"})
 # Where functions of these modules really are.

@@ -4,55 +4,29 @@
 # pyright: reportUnknownLambdaType=false, reportUnknownParameterType=false
 from __future__ import annotations
 
-import opcode
 import operator
 import re
 import sys
 import threading
 import types
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from . import _pure_names, _reach, _untouched
+from . import _own_objects, _pure_names, _reach, _untouched
 from ._homes import MISSING
 from ._native import is_small_data
-from ._plain import is_plain, keeps_order
+from ._plain import is_plain
+from ._pure_code import CodeCheck, Impure
 from ._shipping import is_original_builtin
-
-if TYPE_CHECKING:
-    from types import CodeType
 
 __all__: list[str] = []
 
-# For StopIteration, unary plus, list to tuple; for except*.
-_INTRINSICS = {"CALL_INTRINSIC_1": (3, 5, 6), "CALL_INTRINSIC_2": (1,)}
-_REASONS = {
-    "STORE_GLOBAL": "binds a global",
-    "DELETE_GLOBAL": "deletes a global",
-    "IMPORT_NAME": "imports a module by itself",
-    "STORE_ATTR": "sets an attribute",
-    "DELETE_ATTR": "deletes an attribute",
-    "LOAD_BUILD_CLASS": "makes a class",
-    "BEFORE_WITH": "uses a context manager",
-    "LOAD_SPECIAL": "uses a context manager",
-    "GET_AWAITABLE": "awaits",
-    "GET_AITER": "awaits",
-}
-_NEWER = sys.version_info >= (3, 12)
-_BINARY: Any = vars(opcode)["_nb_ops"]
-_SET_BINARY = frozenset(number for number, (_, sign) in enumerate(_BINARY) if sign.rstrip("=") in ("&", "|", "-", "^"))
 _SET_FUNCTIONS = frozenset({"and", "or", "xor", "sub"})
-_SET_OPERATORS = frozenset({"BUILD_SET", "SET_ADD", "SET_UPDATE"})
 _CATCHES_MUCH = frozenset({"Exception", "BaseException", "RuntimeError", "RecursionError", "MemoryError"})
-_ASYNC = 0x80 | 0x100 | 0x200  # coroutines and asynchronous generators
 _GENERATOR = 0x20
 _DESCRIPTORS = (types.MethodDescriptorType, types.ClassMethodDescriptorType)
 _CONTAINERS = frozenset({list, dict, set, tuple, bytearray})
-_MOST_DATA = 5_000  # elements in what a function keeps; to look at them takes a fifth of a millisecond
+MOST_DATA = 5_000  # elements in what a function keeps; to look at them takes a fifth of a millisecond
 _TYPES = (bool, int, float, complex, str, bytes, bytearray, tuple, list, dict, set, frozenset, range)
-
-
-class _Impure(Exception):
-    """Its text is the reason."""
 
 
 class Verdict(NamedTuple):
@@ -93,53 +67,53 @@ def _find_reason(check: _Check, function: Any, process: bool) -> str | None:
     try:
         check.callable(function)
         check.together()
-    except _Impure as reason:
+    except Impure as reason:
         return str(reason)
     except RecursionError:
         return "it is too deeply nested to be checked"
     return None
 
 
-class _Check:
+class _Check(CodeCheck):
     """One look at a function and all functions that it reaches."""
 
     def __init__(self, process: bool, library: set[str]) -> None:
-        self.keeps: str | None = None
-        """What it reads or changes that lasts longer than a call, if nothing but data."""
-        self._process = process
+        super().__init__(process)
         self._library_used = library
-        self._flags: set[str] = set()  # what is harmless by itself
         self._seen: dict[int, Any] = {}
         self._inside: set[int] = set()
-        self._namespace: dict[str, Any] = {}  # the globals of the function whose code is looked at
+        self._own = _own_objects.OwnObjects(self._value, self._function)
 
     def callable(self, function: Any) -> None:
         kind = type(function)
         if kind is _reach.Function:
             if function.__code__.co_flags & _GENERATOR:
-                raise _Impure(f"{_name(function)} is a generator function")
+                raise Impure(f"{_name(function)} is a generator function")
             self._function(function)
         elif kind.__module__ == "functools" and kind.__name__ == "partial":
             if function.__dict__ or not all(map(_is_constant, (function.args, *function.keywords.values()))):
-                raise _Impure("a partial of values that can change")
+                raise Impure("a partial of values that can change")
             self.callable(function.func)
         elif kind in _DESCRIPTORS:
             if function.__objclass__ not in _TYPES or function.__name__ not in _pure_names.ATTRIBUTES:
-                raise _Impure(f"{function!r} is not known to be pure")
+                raise Impure(f"{function!r} is not known to be pure")
         elif not (_is_getter(function) or _is_bound_to_constant(function) or self._library(function)):
-            raise _Impure(f"{_name(function)} is {_article(kind)}, not a plain function")
+            reason = f"{_name(function)} is {_article(kind)}, not a plain function"
+            self._keeps(reason)
+            if not self._own.add(function, _name(function)):
+                raise Impure(reason)
 
     def together(self) -> None:
         """What is no harm by itself may be together."""
         catches = "catches much" in self._flags
         if "recursive" in self._flags and catches:
-            raise _Impure("it is recursive and catches errors that the depth of the stack decides on")
+            raise Impure("it is recursive and catches errors that the depth of the stack decides on")
         if "passes functions on" in self._flags and catches:
-            raise _Impure("it passes functions on, perhaps to themselves, and catches errors of the stack's depth")
+            raise Impure("it passes functions on, perhaps to themselves, and catches errors of the stack's depth")
         if "decodes" in self._flags and (catches or "catches lookups" in self._flags):
-            raise _Impure("it encodes or decodes text, and catches what unknown codecs raise")
+            raise Impure("it encodes or decodes text, and catches what unknown codecs raise")
         if self._process and {"views", "set operators"} <= self._flags:
-            raise _Impure("it may make a set of a dict's keys, whose order differs between processes")
+            raise Impure("it may make a set of a dict's keys, whose order differs between processes")
 
     def _function(self, function: Any) -> None:
         if id(function) in self._seen:
@@ -152,20 +126,20 @@ class _Check:
         for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
             self._value(value, f"a default of {name}")
         if any(key != "__wrapped__" for key in function.__dict__):
-            raise _Impure(f"{name} has attributes")
+            raise Impure(f"{name} has attributes")
         code = function.__code__
         names = _reach.names_of(code)
         for variable, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
             try:
                 value = cell.cell_contents
             except ValueError:
-                raise _Impure(f"variable {variable!r} of {name} has no value yet") from None
+                raise Impure(f"variable {variable!r} of {name} has no value yet") from None
             self._reached(value, names.cells.get(variable) or {()}, f"variable {variable!r} of {name}")
         namespace = function.__globals__
         if type(namespace) is not dict or type(function.__builtins__) is not dict:
-            raise _Impure(f"{name} has globals in an object of a class of its own")
+            raise Impure(f"{name} has globals in an object of a class of its own")
         if "__name__" not in namespace:
-            raise _Impure(f"{name} has globals without a __name__, which elsewhere there is")
+            raise Impure(f"{name} has globals without a __name__, which elsewhere there is")
         known = {**dict(zip(code.co_freevars, map(_content, function.__closure__ or ()), strict=True)), **namespace}
         modules = frozenset(each for each, value in known.items() if type(value) is _reach.Module)
         self._namespace = namespace
@@ -180,17 +154,20 @@ class _Check:
 
     def _builtin(self, each: str, value: Any, name: str) -> None:
         if value is MISSING:
-            raise _Impure(f"{name} uses {each!r}, which is not defined")
+            raise Impure(f"{name} uses {each!r}, which is not defined")
         if not is_original_builtin(each, value):
-            raise _Impure(f"{each!r} has been patched")
+            raise Impure(f"{each!r} has been patched")
+        if each in _pure_names.KEEPING_BUILTINS:
+            self._keeps(f"{name} uses {each}")
+            return
         if each not in _pure_names.BUILTINS:
-            raise _Impure(f"{name} uses {each}")
+            raise Impure(f"{name} uses {each}")
         if self._process and each in _pure_names.OF_HASHES:
-            raise _Impure(f"{name} uses {each}, whose order differs between processes")
+            raise Impure(f"{name} uses {each}, whose order differs between processes")
         if each in _CATCHES_MUCH:
             self._flags.add("catches much")
         if each in ("RecursionError", "MemoryError"):
-            raise _Impure(f"{name} uses {each}, which the depth of the stack decides on")
+            raise Impure(f"{name} uses {each}, which the depth of the stack decides on")
         if each in ("LookupError", "UnicodeError"):
             self._flags.add("catches lookups")
 
@@ -199,7 +176,7 @@ class _Check:
             self._module(value, chains, what)
             return
         if type(value) is _reach.Function and any(chains):
-            raise _Impure(f"{what} is a function whose attributes are used")
+            raise Impure(f"{what} is a function whose attributes are used")
         self._value(value, what)
 
     def _value(self, value: Any, what: str) -> None:
@@ -215,12 +192,10 @@ class _Check:
         if self._library(value):
             return
         reason = f"{what} is {_article(kind)}, which is not known to stay the same"
-        if type(value) not in _CONTAINERS or not is_small_data(value, _MOST_DATA):
-            raise _Impure(reason)
         self._keeps(reason)
-
-    def _keeps(self, what: str) -> None:
-        self.keeps = self.keeps or what
+        data = type(value) in _CONTAINERS and is_small_data(value, MOST_DATA)
+        if not data and not self._own.add(value, what):
+            raise Impure(reason)
 
     def _library(self, value: Any) -> bool:
         """Whether it is a builtin, or of a module, that pure code may use."""
@@ -233,154 +208,47 @@ class _Check:
         if where[0] in ("builtins", "io", "_io"):
             self._builtin(name, value, "it")
             return True
-        for module_name in _pure_names.MODULES:
+        for module_name in (*_pure_names.MODULES, *_pure_names.KEEPING_MODULES):
             module = sys.modules.get(module_name)
             if module is not None and module.__dict__.get(name) is value:
-                self._module(module, {(name,)}, f"module {module_name!r}")
+                self._module(module, {(name,)}, "it")
                 return True
         return False
 
     def _module(self, module: Any, chains: set[_reach.Chain], what: str) -> None:
         name = module.__name__
         self._library_used.add(name)
-        allowed = _pure_names.MODULES.get(name, MISSING)
+        keeping = _pure_names.KEEPING_MODULES.get(name)
+        allowed = _pure_names.MODULES.get(name, MISSING) if keeping is None else keeping
         if sys.modules.get(name) is not module or _reach.is_own(name) or allowed is MISSING:
-            raise _Impure(f"{what} is module {name!r}, whose functions are not known to be pure")
+            raise Impure(f"{what} is module {name!r}, whose functions are not known to be pure")
         if () in chains:
-            raise _Impure(f"{what} is module {name!r}, which is passed on")
+            raise Impure(f"{what} is module {name!r}, which is passed on")
         for chain in sorted(chains):
             attribute = chain[0]
             public = attribute in module.__dict__ and not attribute.startswith("_")
             if name == "operator" and attribute.strip("_").removeprefix("i") in _SET_FUNCTIONS:
                 self._flags.add("set operators")
             if not public or attribute in _pure_names.EXCLUDED or (allowed is not None and attribute not in allowed):
-                raise _Impure(f"{name}.{attribute} is not known to be pure")
+                raise Impure(f"{name}.{attribute} is not known to be pure")
             value = module.__dict__[attribute]
             verdict, where = _reach.judge(module, attribute, value)
             if verdict == _reach.REFERRED and where[0] not in (name, *_pure_names.ACCELERATORS):
-                raise _Impure(f"{name}.{attribute} has been patched")
+                raise Impure(f"{name}.{attribute} has been patched")
             if verdict == _reach.PATCHED or (verdict == _reach.CONSTANT and not _reach.is_immutable(value)):
-                raise _Impure(f"{name}.{attribute} has been patched")
+                raise Impure(f"{name}.{attribute} has been patched")
             if verdict == _reach.REFERRED and where[1] != attribute and where[0] not in _pure_names.ACCELERATORS:
-                raise _Impure(f"{name}.{attribute} has been patched")
+                raise Impure(f"{name}.{attribute} has been patched")
         patched = _untouched.find_patched(name)
         if patched is not None:
-            raise _Impure(f"{patched} has been patched")
-
-    def _code(self, code: CodeType, name: str, outer: frozenset[str], modules: frozenset[str]) -> None:
-        """``outer``: variables of the scopes around the function that is checked. ``modules``: names of modules."""
-        if code.co_flags & _ASYNC:
-            raise _Impure(f"{name} has a coroutine")
-        outer -= frozenset(code.co_cellvars)
-        modules -= frozenset(code.co_cellvars)
-        before: tuple[str, int] = ("", 0)
-        handles = False
-        values = 0  # functions that were loaded just before, not to be called
-        for number, argument in _reach.instructions(code):
-            operation = opcode.opname[number]
-            if operation == "STORE_GLOBAL":
-                self._keeps(f"{name} {_REASONS[operation]}")
-            elif operation not in _pure_names.OPERATIONS and argument not in _INTRINSICS.get(operation, ()):
-                raise _Impure(f"{name} {_REASONS.get(operation, 'uses ' + operation)}")
-            if operation in ("STORE_DEREF", "DELETE_DEREF"):
-                variable = code._varname_from_oparg(argument)  # type: ignore[attr-defined]
-                if variable in outer:
-                    self._keeps(f"{name} binds {variable!r}, a variable of the function around it")
-            elif operation == "IS_OP":
-                self._identity(code, before, name)
-            elif operation == "BINARY_OP" and argument in _SET_BINARY:
-                self._flags.add("set operators")
-            elif operation in ("LOAD_ATTR", "LOAD_METHOD"):
-                self._attribute(code, operation, argument, before, modules, name)
-            elif operation == "RAISE_VARARGS" and argument == 0 and sys.exception() is not None:
-                raise _Impure(f"{name} may raise what its caller handles")
-            elif operation == "BUILD_SET" and values:
-                raise _Impure(f"{name} makes a set of functions or classes, whose order their addresses decide on")
-            elif operation in _SET_OPERATORS and self._process:
-                raise _Impure(f"{name} makes a set, whose order differs between processes")
-            elif operation == "PUSH_EXC_INFO":
-                if handles:
-                    self._flags.add("catches much")
-                handles = True
-            elif operation == "CHECK_EXC_MATCH":
-                handles = False
-            values = self._values(code, operation, argument, values)
-            before = (operation, argument)
-        if handles:  # an `except` without a class, or `finally`
-            self._flags.add("catches much")
-        for constant in code.co_consts:
-            if isinstance(constant, _reach.Code):
-                if constant.co_freevars and constant.co_name not in _COMPREHENSIONS:
-                    self._flags.add("recursive")  # it may call a function of the scope around it: itself, even
-                self._code(constant, name, outer, modules)
-            elif isinstance(constant, frozenset) and (self._process or not keeps_order(constant)):
-                raise _Impure(f"{name} has a set among its constants whose order is not sure")
-
-    def _values(self, code: CodeType, operation: str, argument: int, before: int) -> int:
-        """How many functions and classes have been loaded, one after another, that are not called at once."""
-        if operation in ("LOAD_FAST", "LOAD_CONST", "PUSH_NULL", "LOAD_SMALL_INT"):
-            return before
-        if operation == "LOAD_GLOBAL" and not argument & 1:
-            name = code.co_names[argument >> 1]
-            value = self._namespace.get(name, MISSING)
-            if isinstance(value, (_reach.Function, _reach.Builtin, type)) or value is MISSING:
-                if type(value) is _reach.Function:
-                    self._flags.add("passes functions on")
-                return before + 1
-        return 0
-
-    def _identity(self, code: CodeType, before: tuple[str, int], name: str) -> None:
-        operation, argument = before
-        if operation == "LOAD_CONST" and not _jumps_to_identity(code):
-            value = code.co_consts[argument]
-            if value is None or value is True or value is False or value is ...:
-                return
-        if operation == "LOAD_GLOBAL":
-            kind = code.co_names[argument >> 1]
-            if kind in ("int", "str", "float", "list", "dict") and kind not in self._namespace:
-                return
-        raise _Impure(f"{name} compares by identity")
-
-    def _attribute(
-        self,
-        code: CodeType,
-        operation: str,
-        argument: int,
-        before: tuple[str, int],
-        modules: frozenset[str],
-        name: str,
-    ) -> None:
-        attribute = code.co_names[argument >> (_NEWER and operation == "LOAD_ATTR")]
-        if attribute in ("keys", "items"):
-            self._flags.add("views")
-        elif attribute in ("encode", "decode"):
-            self._flags.add("decodes")
-        if attribute in _pure_names.ATTRIBUTES:
-            return
-        if before[0] == "LOAD_GLOBAL" and code.co_names[before[1] >> 1] in modules:
-            return  # looked at with the globals
-        if before[0] == "LOAD_DEREF" and code._varname_from_oparg(before[1]) in modules:  # type: ignore[attr-defined]
-            return
-        if attribute == "format" and before[0] == "LOAD_CONST":
-            text = code.co_consts[before[1]]
-            if isinstance(text, str) and not re.search(r"\{[^{}]*[.\[]", text):
-                return
-        raise _Impure(f"{name} uses the attribute {attribute}")
+            raise Impure(f"{patched} has been patched")
+        if keeping is not None:
+            self._keeps(f"{what} is module {name!r}, whose functions are not known to be pure")
 
 
 def _has_locale() -> bool:
     locale: Any = sys.modules.get("_locale")
     return locale is not None and locale.setlocale(locale.LC_NUMERIC) != "C"
-
-
-def _jumps_to_identity(code: CodeType) -> bool:
-    """Whether a jump may bring another operand to an ``is`` than the constant before it."""
-    import dis
-
-    return any(each.is_jump_target and each.opname == "IS_OP" for each in dis.get_instructions(code))
-
-
-_COMPREHENSIONS = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"})
 
 
 def _content(cell: Any) -> Any:

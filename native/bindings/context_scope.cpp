@@ -1,5 +1,8 @@
 #include "context_scope.hpp"
 
+#include <atomic>
+#include <cstddef>
+
 #include "py_compat.hpp"
 
 namespace pyferris::python {
@@ -11,10 +14,43 @@ namespace {
 thread_local PyObject* spare = nullptr;
 thread_local bool may_keep = false;
 
-// PyObject_Size without its search for the way: it is asked for each item of a map.
-bool is_empty(PyObject* context) { return Py_TYPE(context)->tp_as_mapping->mp_length(context) == 0; }
+bool is_empty(PyObject* context) { return PyObject_Size(context) == 0; }
+
+// Where a context has the mapping of its variables, which never changes but is replaced when one is set. 0: not known.
+// One process has one layout of contexts.
+std::atomic<std::size_t> mapping_at{0};
+
+void* word_at(PyObject* object, std::size_t at) {
+    return *reinterpret_cast<void**>(reinterpret_cast<char*>(object) + at);
+}
+
+bool set_in(PyObject* context, PyObject* variable, PyObject* value) {
+    if (PyContext_Enter(context) != 0) return false;
+    const PyRef token = PyRef::steal(PyContextVar_Set(variable, value));
+    return PyContext_Exit(context) == 0 && token;
+}
 
 }  // namespace
+
+// By trying: the word that is another one in a copy, once a variable was set in it, but was the same before.
+bool learn_context_layout() {
+    const PyRef variable = PyRef::steal(PyContextVar_New("pyferris", nullptr));
+    const PyRef first = PyRef::steal(PyContext_New());
+    if (!variable || !first || !set_in(first.get(), variable.get(), Py_None)) return false;
+    const PyRef copy = PyRef::steal(PyContext_Copy(first.get()));
+    const PyRef changed = PyRef::steal(PyContext_Copy(first.get()));
+    if (!copy || !changed || !set_in(changed.get(), variable.get(), Py_True)) return false;
+    std::size_t found = 0;
+    const auto size = static_cast<std::size_t>(Py_TYPE(first.get())->tp_basicsize);
+    for (std::size_t at = sizeof(PyObject); at + sizeof(void*) <= size; at += sizeof(void*)) {
+        void* const word = word_at(first.get(), at);
+        if (word == nullptr || word_at(copy.get(), at) != word || word_at(changed.get(), at) == word) continue;
+        if (found != 0) return true;  // it is not clear which
+        found = at;
+    }
+    mapping_at.store(found, std::memory_order_relaxed);
+    return true;
+}
 
 bool capture_context(PyObject** base) {
     *base = nullptr;
@@ -50,8 +86,15 @@ bool ContextScope::leave() {
     return PyErr_Occurred() == nullptr;
 }
 
-bool ContextScope::renew() {
-    if (base_ == nullptr && entered_ != nullptr && is_empty(entered_)) return true;
+const void* ContextScope::mapping() const noexcept {
+    const std::size_t at = mapping_at.load(std::memory_order_relaxed);
+    return at == 0 || entered_ == nullptr ? nullptr : word_at(entered_, at);
+}
+
+bool ContextScope::renew(const void* mapping) {
+    const std::size_t at = mapping_at.load(std::memory_order_relaxed);
+    if (at == 0 && base_ == nullptr && entered_ != nullptr && is_empty(entered_)) return true;
+    if (at != 0 && entered_ != nullptr && word_at(entered_, at) == mapping) return true;
     return leave() && enter();
 }
 

@@ -17,13 +17,20 @@ class ContextScope {
     bool enter();
     /// Leaves what was entered, if anything. Keeps an error that is set; false with one set.
     bool leave();
-    /// For the next of several calls: another context, unless the last call left this one as it was.
-    bool renew();
+    /// What is in the entered context, only to be compared; null if that cannot be seen.
+    const void* mapping() const noexcept;
+    /// For the next of several calls: another context, unless the last call left this one as it was: as `mapping` says,
+    /// which was the answer after `enter`, and is of all contexts of this scope.
+    bool renew(const void* mapping);
 
   private:
     PyObject* const base_;
     PyObject* entered_ = nullptr;  // strong; no destructor: see thread_pool.cpp on frames that may be stopped
 };
+
+/// Finds out how to see that a context was left as it was. Attached, once, before the first scope. False with an error
+/// set.
+bool learn_context_layout();
 
 /// The current context, to run calls in copies of it: a new reference in `*base`, or null where it has no variables,
 /// which needs no copy. False with an error set. Attached.

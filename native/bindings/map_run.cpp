@@ -169,6 +169,7 @@ bool MapRun::run_lane(MapTask& task) {
     const std::uint32_t stride = claims_.stride();
     std::uint32_t until_look = stride;
     bool entered = scope.enter();
+    const void* const mapping = scope.mapping();
     while (entered) {
         const std::uint64_t item = claims_.next(lane);
         if (item == ItemClaims::kNone) break;
@@ -182,7 +183,7 @@ bool MapRun::run_lane(MapTask& task) {
             until_look = stride;
             if (!claims_.is_exact() && now_ns() - began >= ItemClaims::kLongestRunNs) break;
         }
-        entered = scope.renew();
+        entered = scope.renew(mapping);
     }
     const std::uint64_t took = now_ns() - began;
     scope.leave();

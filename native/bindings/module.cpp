@@ -1,6 +1,7 @@
 // The module: pybind11 makes it and holds the table of errors; the types are registered one a file.
 #include <pybind11/pybind11.h>
 
+#include "context_scope.hpp"
 #include "module_state.hpp"
 #include "pyferris/uv_error.hpp"
 
@@ -67,12 +68,12 @@ PYBIND11_MODULE(_native, module, py::mod_gil_not_used(), py::multiple_interprete
     using namespace pyferris::python;  // NOLINT: one function of this namespace after another
     module.doc() = "The native part of pyferris. Use pyferris.safe_thread.";
     const bool registered =
-        create_module_state() && register_future(module.ptr()) && register_awaiter(module.ptr()) &&
-        register_call_context(module.ptr()) && register_thread_pool(module.ptr()) && register_lock(module.ptr()) &&
-        register_map(module.ptr()) && register_rlock(module.ptr()) && register_queue(module.ptr()) &&
-        register_counter(module.ptr()) && register_array(module.ptr()) && register_dict(module.ptr()) &&
-        register_interpreter(module.ptr()) && register_process(module.ptr()) && register_condition(module.ptr()) &&
-        register_shared(module.ptr()) && register_wire(module.ptr());
+        create_module_state() && learn_context_layout() && register_future(module.ptr()) &&
+        register_awaiter(module.ptr()) && register_call_context(module.ptr()) && register_thread_pool(module.ptr()) &&
+        register_lock(module.ptr()) && register_map(module.ptr()) && register_rlock(module.ptr()) &&
+        register_queue(module.ptr()) && register_counter(module.ptr()) && register_array(module.ptr()) &&
+        register_dict(module.ptr()) && register_interpreter(module.ptr()) && register_process(module.ptr()) &&
+        register_condition(module.ptr()) && register_shared(module.ptr()) && register_wire(module.ptr());
     if (!registered) throw py::error_already_set();
     py::register_local_exception_translator(translate);
     module.def("install", &install, "Gives the native code the Python objects it needs. Once, by the package.");

@@ -185,6 +185,32 @@ def test_native_functions_let_other_threads_run() -> None:
 
 
 variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable", default=0)
+other: contextvars.ContextVar[int] = contextvars.ContextVar("other", default=0)
+
+
+def set_and_look(number: int) -> tuple[int, int]:
+    found = variable.get(), other.get()
+    if number % 3 == 0:
+        variable.set(number)
+    elif number % 7 == 0:
+        other.reset(other.set(number))
+    elif number % 11 == 0:
+        other.set(number)
+    return found
+
+
+@pytest.mark.parametrize("given", [None, 5])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_what_an_item_sets_the_next_does_not_see(given: int | None, workers: int) -> None:
+    def main() -> list[tuple[int, int]]:
+        if given is not None:
+            variable.set(given)
+        with SafeThreadPool(workers) as pool:
+            found = list(pool.map(set_and_look, range(20_000)))
+        assert variable.get() == (given or 0)
+        return found
+
+    assert contextvars.Context().run(main) == [(given or 0, 0)] * 20_000
 
 
 @pytest.mark.parametrize("given", [0, 7])

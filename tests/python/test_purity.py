@@ -433,7 +433,18 @@ def remembers(x: int, kept: dict[int, int] = {}) -> int:  # noqa: B006
 
 
 @pytest.mark.parametrize(
-    "function", [lambda x: TABLE[x & 7][0], store_global, outer_write(), remembers, lambda x: x in {*TABLE}]
+    "function",
+    [
+        lambda x: TABLE[x & 7][0],
+        store_global,
+        outer_write(),
+        remembers,
+        lambda x: x in {*TABLE},
+        lambda x: TABLE[x] is x,
+        hash,
+        time.perf_counter_ns,
+        lambda x: random.random() + x,
+    ],
 )
 def test_functions_that_keep_to_data(function: Any) -> None:
     verdict = _purity.judge(function)
@@ -449,7 +460,6 @@ def test_functions_that_keep_to_data(function: Any) -> None:
         lambda x: HANDLERS["floor"](x),
         lambda x: print(TABLE[x]),
         lambda x: (TABLE[x], time.sleep(0)),
-        lambda x: TABLE[x] is x,
         lambda x: (TABLE[x], threading.get_ident()),
     ],
 )

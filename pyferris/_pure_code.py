@@ -1,0 +1,181 @@
+"""The bytecode of functions that are looked at by ``_purity``: whether it can do more than compute."""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownLambdaType=false, reportUnknownParameterType=false
+from __future__ import annotations
+
+import opcode
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+from . import _own_objects, _pure_names, _reach
+from ._homes import MISSING
+from ._plain import keeps_order
+
+if TYPE_CHECKING:
+    from types import CodeType
+
+__all__: list[str] = []
+
+# For StopIteration, unary plus, list to tuple; for except*.
+_INTRINSICS = {"CALL_INTRINSIC_1": (3, 5, 6), "CALL_INTRINSIC_2": (1,)}
+_REASONS = {
+    "STORE_GLOBAL": "binds a global",
+    "DELETE_GLOBAL": "deletes a global",
+    "IMPORT_NAME": "imports a module by itself",
+    "STORE_ATTR": "sets an attribute",
+    "DELETE_ATTR": "deletes an attribute",
+    "LOAD_BUILD_CLASS": "makes a class",
+    "BEFORE_WITH": "uses a context manager",
+    "LOAD_SPECIAL": "uses a context manager",
+    "GET_AWAITABLE": "awaits",
+    "GET_AITER": "awaits",
+}
+# What sets an attribute or asks for that of a base class: how far its argument is shifted.
+_ATTRIBUTES = {"STORE_ATTR": 0, "DELETE_ATTR": 0, "LOAD_SUPER_ATTR": 2}
+_NEWER = sys.version_info >= (3, 12)
+_BINARY: Any = vars(opcode)["_nb_ops"]
+_SET_BINARY = frozenset(number for number, (_, sign) in enumerate(_BINARY) if sign.rstrip("=") in ("&", "|", "-", "^"))
+_SET_OPERATORS = frozenset({"BUILD_SET", "SET_ADD", "SET_UPDATE"})
+_ASYNC = 0x80 | 0x100 | 0x200  # coroutines and asynchronous generators
+_MOST_INSTRUCTIONS = 3_000  # of code that can not be isolated anyway; to look at them takes a millisecond
+_COMPREHENSIONS = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"})
+
+
+class Impure(Exception):
+    """Its text is the reason."""
+
+
+class CodeCheck:
+    """What is known so far of a function and all that it reaches, and what their code adds to it."""
+
+    def __init__(self, process: bool) -> None:
+        """``process``: elsewhere is another process."""
+        self.keeps: str | None = None
+        """What it reads or changes that lasts longer than a call, if nothing but data."""
+        self._process = process
+        self._flags: set[str] = set()  # what is harmless by itself
+        self._namespace: dict[str, Any] = {}  # the globals of the function whose code is looked at
+        self._instructions = 0
+
+    def _keeps(self, what: str) -> None:
+        self.keeps = self.keeps or what
+
+    def _code(self, code: CodeType, name: str, outer: frozenset[str], modules: frozenset[str]) -> None:
+        """``outer``: variables of the scopes around the function that is checked. ``modules``: names of modules."""
+        if code.co_flags & _ASYNC:
+            raise Impure(f"{name} has a coroutine")
+        outer -= frozenset(code.co_cellvars)
+        modules -= frozenset(code.co_cellvars)
+        self._instructions += len(code.co_code) // 2
+        if self.keeps is not None and self._instructions > _MOST_INSTRUCTIONS:
+            raise Impure(f"{self.keeps}, and it reaches too much code to be looked at")
+        before: tuple[str, int] = ("", 0)
+        handles = False
+        values = 0  # functions that were loaded just before, not to be called
+        for number, argument in _reach.instructions(code):
+            operation = opcode.opname[number]
+            if operation == "STORE_GLOBAL":
+                self._keeps(f"{name} {_REASONS[operation]}")
+            elif operation in _ATTRIBUTES:
+                self._keeping_attribute(code.co_names[argument >> _ATTRIBUTES[operation]], operation, name)
+            elif operation not in _pure_names.OPERATIONS and argument not in _INTRINSICS.get(operation, ()):
+                raise Impure(f"{name} {_REASONS.get(operation, 'uses ' + operation)}")
+            if operation in ("STORE_DEREF", "DELETE_DEREF"):
+                variable = code._varname_from_oparg(argument)  # type: ignore[attr-defined]
+                if variable in outer:
+                    self._keeps(f"{name} binds {variable!r}, a variable of the function around it")
+            elif operation == "IS_OP":
+                self._identity(code, before, name)
+            elif operation == "BINARY_OP" and argument in _SET_BINARY:
+                self._flags.add("set operators")
+            elif operation in ("LOAD_ATTR", "LOAD_METHOD"):
+                self._attribute(code, operation, argument, before, modules, name)
+            elif operation == "RAISE_VARARGS" and argument == 0 and sys.exception() is not None:
+                raise Impure(f"{name} may raise what its caller handles")
+            elif operation == "BUILD_SET" and values:
+                raise Impure(f"{name} makes a set of functions or classes, whose order their addresses decide on")
+            elif operation in _SET_OPERATORS and self._process:
+                raise Impure(f"{name} makes a set, whose order differs between processes")
+            elif operation == "PUSH_EXC_INFO":
+                if handles:
+                    self._flags.add("catches much")
+                handles = True
+            elif operation == "CHECK_EXC_MATCH":
+                handles = False
+            values = self._values(code, operation, argument, values)
+            before = (operation, argument)
+        if handles:  # an `except` without a class, or `finally`
+            self._flags.add("catches much")
+        for constant in code.co_consts:
+            if isinstance(constant, _reach.Code):
+                if constant.co_freevars and constant.co_name not in _COMPREHENSIONS:
+                    self._flags.add("recursive")  # it may call a function of the scope around it: itself, even
+                self._code(constant, name, outer, modules)
+            elif isinstance(constant, frozenset) and (self._process or not keeps_order(constant)):
+                raise Impure(f"{name} has a set among its constants whose order is not sure")
+
+    def _values(self, code: CodeType, operation: str, argument: int, before: int) -> int:
+        """How many functions and classes have been loaded, one after another, that are not called at once."""
+        if operation in ("LOAD_FAST", "LOAD_CONST", "PUSH_NULL", "LOAD_SMALL_INT"):
+            return before
+        if operation == "LOAD_GLOBAL" and not argument & 1:
+            name = code.co_names[argument >> 1]
+            value = self._namespace.get(name, MISSING)
+            if isinstance(value, (_reach.Function, _reach.Builtin, type)) or value is MISSING:
+                if type(value) is _reach.Function:
+                    self._flags.add("passes functions on")
+                return before + 1
+        return 0
+
+    def _identity(self, code: CodeType, before: tuple[str, int], name: str) -> None:
+        operation, argument = before
+        if operation == "LOAD_CONST" and not _jumps_to_identity(code):
+            value = code.co_consts[argument]
+            if value is None or value is True or value is False or value is ...:
+                return
+        if operation == "LOAD_GLOBAL":
+            kind = code.co_names[argument >> 1]
+            if kind in ("int", "str", "float", "list", "dict") and kind not in self._namespace:
+                return
+        self._keeps(f"{name} compares by identity")
+
+    def _attribute(
+        self,
+        code: CodeType,
+        operation: str,
+        argument: int,
+        before: tuple[str, int],
+        modules: frozenset[str],
+        name: str,
+    ) -> None:
+        attribute = code.co_names[argument >> (_NEWER and operation == "LOAD_ATTR")]
+        if attribute in ("keys", "items"):
+            self._flags.add("views")
+        elif attribute in ("encode", "decode"):
+            self._flags.add("decodes")
+        if attribute in _pure_names.ATTRIBUTES:
+            return
+        if before[0] == "LOAD_GLOBAL" and code.co_names[before[1] >> 1] in modules:
+            return  # looked at with the globals
+        if before[0] == "LOAD_DEREF" and code._varname_from_oparg(before[1]) in modules:  # type: ignore[attr-defined]
+            return
+        if attribute == "format" and before[0] == "LOAD_CONST":
+            text = code.co_consts[before[1]]
+            if isinstance(text, str) and not re.search(r"\{[^{}]*[.\[]", text):
+                return
+        self._keeping_attribute(attribute, operation, name)
+
+    def _keeping_attribute(self, attribute: str, operation: str, name: str) -> None:
+        reason = f"{name} {_REASONS.get(operation, 'uses the attribute ' + attribute)}"
+        if not _own_objects.may_be_used(attribute):
+            raise Impure(reason)
+        self._keeps(reason)
+
+
+def _jumps_to_identity(code: CodeType) -> bool:
+    """Whether a jump may bring another operand to an ``is`` than the constant before it."""
+    import dis
+
+    return any(each.is_jump_target and each.opname == "IS_OP" for each in dis.get_instructions(code))
