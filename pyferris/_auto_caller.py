@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Beginning", "cpu_of", "may_raise_into_calls", "number_from", "number_of"]
 
-_STRETCH = 0.0005  # seconds that the caller works between two looks at the clock
+_STRETCH = 0.0005  # seconds that the caller works between two looks, at first
+_STRETCHES = 8  # then an eighth of the time that it has worked
+_LONGEST_STRETCH = 0.004
 _SAMPLES = 16
 _ATTEMPTS = 30
 _DEARER = 8
@@ -79,12 +81,12 @@ class Beginning:
         """
         limits, driver, items, results = self._driver.limits, self._driver, self._items, self.results
         began = time.perf_counter()
-        count, settled = 1, alone
+        count, settled, stretch = 1, alone, _STRETCH
         most = _FIRST_ELEMENTS
         look = began + limits.own_look
         while len(results) < len(items):
             then, before = time.perf_counter(), len(results)
-            self.stopped = self._stretch(count, -1 if alone else most)
+            self.stopped = self._stretch(count, -1 if alone else most, stretch)
             if self.stopped:
                 driver.shared = False
                 return False
@@ -94,7 +96,8 @@ class Beginning:
                 break
             if count == 1 and len(self._samples) < _SAMPLES:
                 self._samples.append((len(results) - 1, int(took * 1e9)))
-            count = max(1, min(2 * count, int((len(results) - before) * _STRETCH / max(took, 1e-9))))
+            stretch = min(max(_STRETCH, (now - began) / _STRETCHES), _LONGEST_STRETCH)
+            count = max(1, min(2 * count, int((len(results) - before) * stretch / max(took, 1e-9))))
             most = max(_LEAST_ELEMENTS, int(_ELEMENTS * (now - began) / len(results)))
             if settled or now < look or (limits.patient and len(results) < _SAMPLES):
                 continue
@@ -166,7 +169,7 @@ class Beginning:
                 return
         delays += [1.0] * (limits.looks - len(delays))
 
-    def _stretch(self, count: int, most: int) -> bool:
+    def _stretch(self, count: int, most: int, seconds: float) -> bool:
         """Run so many items more, or as many as take some time. True where it has stopped before one that is no data.
 
         ``most``: elements that an item may have; negative: any item is run.
@@ -175,7 +178,7 @@ class Beginning:
         self.stretches += 1
         end = len(results) + count
         try:
-            return _native.extend_by(results, self._function, self._items, end, most, _STRETCH)
+            return _native.extend_by(results, self._function, self._items, end, most, seconds)
         except StopIteration as error:
             stopped = RuntimeError("the call raised StopIteration")
             self._fail(stopped)
