@@ -3,8 +3,8 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
-import builtins
-import re
+import collections
+import functools
 import sys
 import types
 from typing import TYPE_CHECKING, Any
@@ -21,9 +21,7 @@ _MOST = 200  # objects that are looked at
 
 # What an object of one's own may derive from: nothing that holds other objects.
 _BASES = (object, int, float, complex, str, bytes)
-_EXCEPTIONS = frozenset(
-    each for each in vars(builtins).values() if isinstance(each, type) and issubclass(each, BaseException)
-)
+_FIELD: Any = vars(collections)["_tuplegetter"]
 _HEAP = 1 << 9  # of the flags of classes that Python code makes
 _BOOKKEEPING = words(
     """
@@ -34,7 +32,7 @@ _BOOKKEEPING = words(
 # Of names with two underscores, those that say something of an object, or are what operators and builtins call.
 _SPECIAL = words(
     """
-    __abs__ __add__ __and__ __bool__ __bytes__ __call__ __class__ __complex__ __contains__ __dict__ __delitem__
+    __abs__ __add__ __and__ __bool__ __bytes__ __call__ __class__ __complex__ __contains__ __delitem__
     __divmod__ __doc__ __eq__ __float__ __floordiv__ __ge__ __getitem__ __gt__ __hash__ __iadd__ __iand__ __imul__
     __index__ __init__ __int__ __invert__ __ior__ __isub__ __iter__ __ixor__ __le__ __len__ __lshift__ __lt__
     __matmul__ __mod__ __module__ __mul__ __name__ __ne__ __neg__ __new__ __next__ __or__ __pos__ __post_init__
@@ -42,7 +40,7 @@ _SPECIAL = words(
     __setitem__ __str__ __sub__ __truediv__ __xor__
     """
 )
-_OF_FRAMES = re.compile("(ag|co|cr|f|gi|tb)_")
+_OF_FRAMES = ("ag_", "co_", "cr_", "f_", "gi_", "tb_")
 _BY_TEXT = frozenset({"format", "format_map"})  # take attributes by their text
 
 
@@ -52,7 +50,7 @@ def may_be_used(attribute: str) -> bool:
     """
     if attribute.startswith("__"):
         return attribute in _SPECIAL
-    return attribute not in _BY_TEXT and not _OF_FRAMES.match(attribute)
+    return attribute not in _BY_TEXT and not attribute.startswith(_OF_FRAMES)
 
 
 class OwnObjects:
@@ -69,6 +67,9 @@ class OwnObjects:
         kind = type(thing)
         if kind is types.MethodType:
             return type(thing.__func__) is _reach.Function and self._method(thing, what)
+        if kind is functools._lru_cache_wrapper:
+            self._value(thing.__wrapped__, what)  # what it keeps came from that function
+            return True
         if kind is not type and not _is_plain(kind, _BASES):
             return False
         if kind is type and not _is_plain(thing, (*_BASES, BaseException)):
@@ -92,8 +93,9 @@ class OwnObjects:
 
     def _class(self, each: type) -> None:
         for base in filter(_is_own, each.__mro__):
+            made = _made_of_tuple(base)
             for name, member in list(vars(base).items()):
-                if name not in _BOOKKEEPING:
+                if name not in _BOOKKEEPING and name not in made:
                     self._member(member, f"attribute {name!r} of class {base.__qualname__}")
 
     def _member(self, member: Any, what: str) -> None:
@@ -105,7 +107,7 @@ class OwnObjects:
             self._value(member.__func__, what)
         elif kind is _reach.Function and _is_repr_of_dataclass(member):
             self._value(member.__wrapped__, what)
-        elif kind is not types.MemberDescriptorType and kind is not types.GetSetDescriptorType:
+        elif kind is not _FIELD and kind is not types.MemberDescriptorType and kind is not types.GetSetDescriptorType:
             self._value(member, what)
 
 
@@ -120,9 +122,30 @@ def _is_plain(kind: type, bases: tuple[type, ...]) -> bool:
     if type(kind) is not type or not _is_own(kind):
         return False
     return all(
-        (type(base) is type and _is_own(base)) or base in bases or (BaseException in bases and base in _EXCEPTIONS)
+        (type(base) is type and _is_own(base))
+        or base in bases
+        or (base is tuple and _is_named(kind))
+        or (BaseException in bases and base.__module__ == "builtins" and issubclass(base, BaseException))
         for base in kind.__mro__
     )
+
+
+def _is_named(kind: type) -> bool:
+    """Whether a class is or derives from one that ``collections.namedtuple`` has made."""
+    return any(type(vars(base).get("_make")) is classmethod and bool(_made_of_tuple(base)) for base in kind.__mro__)
+
+
+def _made_of_tuple(kind: type) -> frozenset[str]:
+    """The members of a named tuple's class that ``collections`` has put there."""
+    found = vars(kind).get("_make")
+    namespace = vars(collections)
+    if type(found) is not classmethod or getattr(found.__func__, "__globals__", None) is not namespace:
+        return frozenset()
+    made = {name for name, member in vars(kind).items() if getattr(member, "__globals__", None) is namespace}
+    new = getattr(vars(kind).get("__new__"), "__func__", None)
+    if str(getattr(new, "__globals__", {}).get("__name__")).startswith("namedtuple_"):
+        made.add("__new__")
+    return frozenset(made | {"_make"})
 
 
 def _is_repr_of_dataclass(function: Any) -> bool:
@@ -135,6 +158,8 @@ def _is_repr_of_dataclass(function: Any) -> bool:
 
 def _state_of(thing: Any) -> Iterator[tuple[str, Any]]:
     """What the object holds; no code of its class runs."""
+    if issubclass(type(thing), tuple):
+        yield from zip(map(str, range(tuple.__len__(thing))), tuple.__iter__(thing), strict=True)
     for base in filter(_is_own, type(thing).__mro__):
         for name, member in list(vars(base).items()):
             if type(member) is types.MemberDescriptorType:

@@ -86,6 +86,8 @@ class CodeCheck:
                 variable = code._varname_from_oparg(argument)  # type: ignore[attr-defined]
                 if variable in outer:
                     self._keeps(f"{name} binds {variable!r}, a variable of the function around it")
+            elif operation == "MATCH_CLASS":
+                self._pattern(code, before, name)
             elif operation == "IS_OP":
                 self._identity(code, before, name)
             elif operation == "BINARY_OP" and argument in _SET_BINARY:
@@ -166,6 +168,15 @@ class CodeCheck:
             if isinstance(text, str) and not re.search(r"\{[^{}]*[.\[]", text):
                 return
         self._keeping_attribute(attribute, operation, name)
+
+    def _pattern(self, code: CodeType, before: tuple[str, int], name: str) -> None:
+        """A pattern that takes attributes, by the names that are loaded before."""
+        names = code.co_consts[before[1]] if before[0] == "LOAD_CONST" else None
+        if not isinstance(names, tuple):
+            raise Impure(f"{name} uses MATCH_CLASS")
+        for each in names:
+            if each not in _pure_names.ATTRIBUTES:
+                self._keeping_attribute(each, "MATCH_CLASS", name)
 
     def _keeping_attribute(self, attribute: str, operation: str, name: str) -> None:
         reason = f"{name} {_REASONS.get(operation, 'uses the attribute ' + attribute)}"

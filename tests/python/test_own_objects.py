@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import enum
 import functools
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import pytest
@@ -135,6 +136,53 @@ class Cached:
         return threading.get_ident()
 
 
+Pair = collections.namedtuple("Pair", "one two")  # noqa: PYI024
+
+
+class Named(NamedTuple):
+    one: int
+    two: Any = None
+
+    def both(self) -> Any:
+        return self.one, self.two
+
+
+class BelowNamed(Named):
+    pass
+
+
+class Replaced(Named):
+    pass
+
+
+Replaced.__new__ = lambda cls, *_: threading.get_ident()  # type: ignore[method-assign, assignment]
+
+
+@functools.lru_cache
+def squared(x: int) -> int:
+    return x * x
+
+
+@functools.lru_cache
+def kept_ident(x: int) -> int:
+    return threading.get_ident()
+
+
+def matches(x: int) -> Any:
+    match point:
+        case Point(x=found):
+            return found + x
+    return None
+
+
+def matches_function(x: int) -> Any:
+    kind = type(matches)
+    match matches:
+        case kind(__globals__=found):  # type: ignore[misc]
+            return found
+    return None
+
+
 class Color(enum.Enum):
     RED = 1
 
@@ -149,8 +197,13 @@ guarded, asks, compares, inherits, holds, waits, cached = (
     Waits(),
     Cached(),
 )
+holding = Named(1, threading.Lock())
 hidden = Counter()
 vars(hidden)["add"] = threading.get_ident
+
+
+def vars_of(x: int) -> Any:
+    return type(raises).__dict__["__globals__"].__get__(raises)
 
 
 def raises(x: int) -> int:
@@ -183,6 +236,12 @@ KEEPING = [
     lambda x: TABLE[x & 7] if node is not None and node.own is node else 0,
     lambda x: isinstance(x, Counter) or hash(x),
     lambda x: setattr_of(point, x),
+    lambda x: Pair(x, 1)._replace(two=2).one,
+    lambda x: Named(x).both(),
+    lambda x: BelowNamed(x, 2).two,
+    squared,
+    lambda x: squared(x),
+    matches,
 ]
 DOING_MORE = [
     guarded.get,
@@ -200,6 +259,11 @@ DOING_MORE = [
     lambda x: type(counter).__subclasses__(),
     lambda x: TEXT.format(counter),
     lambda x: getattr(counter, NAME)(x),
+    lambda x: holding.one,
+    lambda x: Replaced(x),
+    lambda x: vars_of(x),
+    kept_ident,
+    matches_function,
     of_frame,
     generator,
     threading.get_ident,
