@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import collections
-import functools
 import sys
 import types
 from typing import TYPE_CHECKING, Any
@@ -13,11 +12,13 @@ from . import _reach
 from ._pure_names import words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 __all__: list[str] = []
 
-_MOST = 200  # objects that are looked at
+_MOST = 50  # objects and classes that are looked at; a quarter of a millisecond
+_MOST_ATTRIBUTES = 1_000
+_LONGEST_PATH = 120  # letters that say where an object was found
 
 # What an object of one's own may derive from: nothing that holds other objects.
 _BASES = (object, int, float, complex, str, bytes)
@@ -26,16 +27,16 @@ _HEAP = 1 << 9  # of the flags of classes that Python code makes
 _BOOKKEEPING = words(
     """
     __annotations__ __annotate__ __annotate_func__ __annotations_cache__ __dataclass_fields__ __dataclass_params__
-    __dict__ __doc__ __module__ __orig_bases__ __parameters__ __replace__ __type_params__ __weakref__
+    __orig_bases__ __parameters__ __replace__ __type_params__
     """
 )
 # Of names with two underscores, those that say something of an object, or are what operators and builtins call.
 _SPECIAL = words(
     """
     __abs__ __add__ __and__ __bool__ __bytes__ __call__ __class__ __complex__ __contains__ __delitem__
-    __divmod__ __doc__ __eq__ __float__ __floordiv__ __ge__ __getitem__ __gt__ __hash__ __iadd__ __iand__ __imul__
+    __divmod__ __eq__ __float__ __floordiv__ __ge__ __getitem__ __gt__ __hash__ __iadd__ __iand__ __imul__
     __index__ __init__ __int__ __invert__ __ior__ __isub__ __iter__ __ixor__ __le__ __len__ __lshift__ __lt__
-    __matmul__ __mod__ __module__ __mul__ __name__ __ne__ __neg__ __new__ __next__ __or__ __pos__ __post_init__
+    __matmul__ __mod__ __mul__ __name__ __ne__ __neg__ __new__ __next__ __or__ __pos__ __post_init__
     __pow__ __qualname__ __radd__ __repr__ __reversed__ __rmul__ __round__ __rshift__ __rsub__ __rtruediv__
     __setitem__ __str__ __sub__ __truediv__ __xor__
     """
@@ -67,9 +68,6 @@ class OwnObjects:
         kind = type(thing)
         if kind is types.MethodType:
             return type(thing.__func__) is _reach.Function and self._method(thing, what)
-        if kind is functools._lru_cache_wrapper:
-            self._value(thing.__wrapped__, what)  # what it keeps came from that function
-            return True
         if kind is not type and not _is_plain(kind, _BASES):
             return False
         if kind is type and not _is_plain(thing, (*_BASES, BaseException)):
@@ -82,9 +80,18 @@ class OwnObjects:
         if kind is type:
             self._class(thing)
             return True
-        for name, value in _state_of(thing):
+        state = _state_of(thing)
+        if state is None:
+            return False
+        what = what if len(what) < _LONGEST_PATH else "an object"
+        for name, value in state:
             self._value(value, f"attribute {name!r} of {what}")
         return self.add(kind, what)
+
+    @property
+    def any(self) -> bool:
+        """Whether there are some."""
+        return bool(self._seen)
 
     def _method(self, method: Any, what: str) -> bool:
         self._value(method.__self__, f"the object of {what}")
@@ -94,9 +101,15 @@ class OwnObjects:
     def _class(self, each: type) -> None:
         for base in filter(_is_own, each.__mro__):
             made = _made_of_tuple(base)
+            if "__new__" in made:
+                self._defaults(vars(base)["__new__"].__func__, base)
             for name, member in list(vars(base).items()):
                 if name not in _BOOKKEEPING and name not in made:
                     self._member(member, f"attribute {name!r} of class {base.__qualname__}")
+
+    def _defaults(self, function: Any, base: type) -> None:
+        for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+            self._value(value, f"a default of class {base.__qualname__}")
 
     def _member(self, member: Any, what: str) -> None:
         kind = type(member)
@@ -119,7 +132,7 @@ def _is_plain(kind: type, bases: tuple[type, ...]) -> bool:
     """Whether a class is the application's, made by ``type``, and derives from others such and ``bases``, exceptions of
     these included.
     """
-    if type(kind) is not type or not _is_own(kind):
+    if type(kind) is not type or not _is_own(kind) or not all(map(_shows_state, kind.__mro__)):
         return False
     return all(
         (type(base) is type and _is_own(base))
@@ -156,16 +169,26 @@ def _is_repr_of_dataclass(function: Any) -> bool:
     return "recursive_repr.<locals>." in function.__code__.co_qualname and "__wrapped__" in function.__dict__
 
 
-def _state_of(thing: Any) -> Iterator[tuple[str, Any]]:
-    """What the object holds; no code of its class runs."""
+def _shows_state(kind: type) -> bool:
+    """Whether the class has not put something else in the place of its objects' ``__dict__``."""
+    return "__dict__" not in vars(kind) or type(vars(kind)["__dict__"]) is types.GetSetDescriptorType
+
+
+def _state_of(thing: Any) -> list[tuple[str, Any]] | None:
+    """What the object holds; None if that is too much. No code of its class runs."""
+    found: list[tuple[str, Any]] = []
     if issubclass(type(thing), tuple):
-        yield from zip(map(str, range(tuple.__len__(thing))), tuple.__iter__(thing), strict=True)
+        found += zip(map(str, range(tuple.__len__(thing))), tuple.__iter__(thing), strict=True)
     for base in filter(_is_own, type(thing).__mro__):
         for name, member in list(vars(base).items()):
             if type(member) is types.MemberDescriptorType:
                 try:
-                    yield name, member.__get__(thing)
+                    found.append((name, member.__get__(thing)))
                 except AttributeError:
                     continue  # a slot that is empty
             elif name == "__dict__" and type(member) is types.GetSetDescriptorType:
-                yield from list(member.__get__(thing).items())
+                values = member.__get__(thing)
+                if len(values) > _MOST_ATTRIBUTES:
+                    return None
+                found += list(values.items())
+    return found

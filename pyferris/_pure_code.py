@@ -43,6 +43,9 @@ _MOST_INSTRUCTIONS = 3_000  # of code that can not be isolated anyway; to look a
 _COMPREHENSIONS = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"})
 
 
+_Modules = tuple[frozenset[str], frozenset[str]]
+
+
 class Impure(Exception):
     """Its text is the reason."""
 
@@ -62,12 +65,14 @@ class CodeCheck:
     def _keeps(self, what: str) -> None:
         self.keeps = self.keeps or what
 
-    def _code(self, code: CodeType, name: str, outer: frozenset[str], modules: frozenset[str]) -> None:
-        """``outer``: variables of the scopes around the function that is checked. ``modules``: names of modules."""
+    def _code(self, code: CodeType, name: str, outer: frozenset[str], modules: _Modules) -> None:
+        """``outer``: variables of the scopes around the function that is checked. ``modules``: names of modules, among
+        globals, and among those variables.
+        """
         if code.co_flags & _ASYNC:
             raise Impure(f"{name} has a coroutine")
         outer -= frozenset(code.co_cellvars)
-        modules -= frozenset(code.co_cellvars)
+        modules = modules[0], modules[1] - frozenset(code.co_cellvars)
         self._instructions += len(code.co_code) // 2
         if self.keeps is not None and self._instructions > _MOST_INSTRUCTIONS:
             raise Impure(f"{self.keeps}, and it reaches too much code to be looked at")
@@ -87,7 +92,7 @@ class CodeCheck:
                 if variable in outer:
                     self._keeps(f"{name} binds {variable!r}, a variable of the function around it")
             elif operation == "MATCH_CLASS":
-                self._pattern(code, before, name)
+                self._pattern(code, before, argument, name)
             elif operation == "IS_OP":
                 self._identity(code, before, name)
             elif operation == "BINARY_OP" and argument in _SET_BINARY:
@@ -125,7 +130,7 @@ class CodeCheck:
         if operation == "LOAD_GLOBAL" and not argument & 1:
             name = code.co_names[argument >> 1]
             value = self._namespace.get(name, MISSING)
-            if isinstance(value, (_reach.Function, _reach.Builtin, type)) or value is MISSING:
+            if issubclass(type(value), (_reach.Function, _reach.Builtin, type)) or value is MISSING:
                 if type(value) is _reach.Function:
                     self._flags.add("passes functions on")
                 return before + 1
@@ -133,7 +138,7 @@ class CodeCheck:
 
     def _identity(self, code: CodeType, before: tuple[str, int], name: str) -> None:
         operation, argument = before
-        if operation == "LOAD_CONST" and not _jumps_to_identity(code):
+        if operation == "LOAD_CONST" and not _jumps_to(code, "IS_OP"):
             value = code.co_consts[argument]
             if value is None or value is True or value is False or value is ...:
                 return
@@ -149,7 +154,7 @@ class CodeCheck:
         operation: str,
         argument: int,
         before: tuple[str, int],
-        modules: frozenset[str],
+        modules: _Modules,
         name: str,
     ) -> None:
         attribute = code.co_names[argument >> (_NEWER and operation == "LOAD_ATTR")]
@@ -159,18 +164,20 @@ class CodeCheck:
             self._flags.add("decodes")
         if attribute in _pure_names.ATTRIBUTES:
             return
-        if before[0] == "LOAD_GLOBAL" and code.co_names[before[1] >> 1] in modules:
+        if before[0] == "LOAD_GLOBAL" and code.co_names[before[1] >> 1] in modules[0]:
             return  # looked at with the globals
-        if before[0] == "LOAD_DEREF" and code._varname_from_oparg(before[1]) in modules:  # type: ignore[attr-defined]
+        if before[0] == "LOAD_DEREF" and code._varname_from_oparg(before[1]) in modules[1]:  # type: ignore[attr-defined]
             return
         if attribute == "format" and before[0] == "LOAD_CONST":
             text = code.co_consts[before[1]]
-            if isinstance(text, str) and not re.search(r"\{[^{}]*[.\[]", text):
+            if isinstance(text, str) and not _jumps_to(code, attribute) and not re.search(r"\{[^{}]*[.\[]", text):
                 return
         self._keeping_attribute(attribute, operation, name)
 
-    def _pattern(self, code: CodeType, before: tuple[str, int], name: str) -> None:
-        """A pattern that takes attributes, by the names that are loaded before."""
+    def _pattern(self, code: CodeType, before: tuple[str, int], positional: int, name: str) -> None:
+        """A pattern that takes attributes, by the names that are loaded before, and those that its class has."""
+        if positional:
+            self._flags.add("positional patterns")
         names = code.co_consts[before[1]] if before[0] == "LOAD_CONST" else None
         if not isinstance(names, tuple):
             raise Impure(f"{name} uses MATCH_CLASS")
@@ -185,8 +192,16 @@ class CodeCheck:
         self._keeps(reason)
 
 
-def _jumps_to_identity(code: CodeType) -> bool:
-    """Whether a jump may bring another operand to an ``is`` than the constant before it."""
+def _jumps_to(code: CodeType, what: str) -> bool:
+    """Whether a jump may bring another operand to an instruction than what is loaded just before it.
+
+    ``what``: that instruction, or what it takes.
+    """
     import dis
 
-    return any(each.is_jump_target and each.opname == "IS_OP" for each in dis.get_instructions(code))
+    jumped = False
+    for each in dis.get_instructions(code):
+        jumped = each.is_jump_target or (jumped and each.opname in ("EXTENDED_ARG", "NOP"))
+        if jumped and what in (each.opname, each.argval):
+            return True
+    return False

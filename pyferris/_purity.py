@@ -4,6 +4,7 @@
 # pyright: reportUnknownLambdaType=false, reportUnknownParameterType=false
 from __future__ import annotations
 
+import functools
 import operator
 import re
 import sys
@@ -26,6 +27,9 @@ _GENERATOR = 0x20
 _DESCRIPTORS = (types.MethodDescriptorType, types.ClassMethodDescriptorType)
 _CONTAINERS = frozenset({list, dict, set, tuple, bytearray})
 MOST_DATA = 5_000  # elements in what a function keeps; to look at them takes a fifth of a millisecond
+_MOST_CONTAINERS = 20  # of such
+_MOST_CONSTANTS = 100_000  # elements of tuples that never change; ten milliseconds
+_TEXTS = frozenset({str, bytes, int, bool, type(None)})
 _TYPES = (bool, int, float, complex, str, bytes, bytearray, tuple, list, dict, set, frozenset, range)
 
 
@@ -55,7 +59,8 @@ def judge(function: Any, library: set[str] | None = None, *, process: bool = Fal
 
 
 def _find_reason(check: _Check, function: Any, process: bool) -> str | None:
-    if sys.gettrace() is not None or sys.getprofile() is not None or threading.gettrace() is not None:
+    watchers = sys.gettrace(), sys.getprofile(), threading.gettrace(), threading.getprofile()
+    if any(each is not None for each in watchers):
         return "a debugger, profiler or coverage tool watches this program"
     monitoring: Any = vars(sys).get("monitoring")
     if monitoring is not None and any(monitoring.get_tool(tool) is not None for tool in range(6)):
@@ -82,6 +87,7 @@ class _Check(CodeCheck):
         self._library_used = library
         self._seen: dict[int, Any] = {}
         self._inside: set[int] = set()
+        self._containers = 0
         self._own = _own_objects.OwnObjects(self._value, self._function)
 
     def callable(self, function: Any) -> None:
@@ -90,7 +96,7 @@ class _Check(CodeCheck):
             if function.__code__.co_flags & _GENERATOR:
                 raise Impure(f"{_name(function)} is a generator function")
             self._function(function)
-        elif kind.__module__ == "functools" and kind.__name__ == "partial":
+        elif kind is functools.partial:
             if function.__dict__ or not all(map(_is_constant, (function.args, *function.keywords.values()))):
                 raise Impure("a partial of values that can change")
             self.callable(function.func)
@@ -106,6 +112,12 @@ class _Check(CodeCheck):
     def together(self) -> None:
         """What is no harm by itself may be together."""
         catches = "catches much" in self._flags
+        if self._own.any and catches:
+            raise Impure("methods may be recursive, and it catches errors that the depth of the stack decides on")
+        if self._own.any and "copy" in self._library_used:
+            raise Impure("it copies objects of one's own, as copyreg says")
+        if {"positional patterns", "makes classes"} <= self._flags:
+            raise Impure("it may match classes that it makes")
         if "recursive" in self._flags and catches:
             raise Impure("it is recursive and catches errors that the depth of the stack decides on")
         if "passes functions on" in self._flags and catches:
@@ -140,8 +152,8 @@ class _Check(CodeCheck):
             raise Impure(f"{name} has globals in an object of a class of its own")
         if "__name__" not in namespace:
             raise Impure(f"{name} has globals without a __name__, which elsewhere there is")
-        known = {**dict(zip(code.co_freevars, map(_content, function.__closure__ or ()), strict=True)), **namespace}
-        modules = frozenset(each for each, value in known.items() if type(value) is _reach.Module)
+        cells = dict(zip(code.co_freevars, map(_content, function.__closure__ or ()), strict=True))
+        modules = _names_of_modules(namespace), _names_of_modules(cells)
         self._namespace = namespace
         self._code(code, name, frozenset(code.co_freevars), modules)
         for each, chains in names.globals.items():
@@ -164,6 +176,8 @@ class _Check(CodeCheck):
             raise Impure(f"{name} uses {each}")
         if self._process and each in _pure_names.OF_HASHES:
             raise Impure(f"{name} uses {each}, whose order differs between processes")
+        if each == "type":
+            self._flags.add("makes classes")
         if each in _CATCHES_MUCH:
             self._flags.add("catches much")
         if each in ("RecursionError", "MemoryError"):
@@ -193,15 +207,16 @@ class _Check(CodeCheck):
             return
         reason = f"{what} is {_article(kind)}, which is not known to stay the same"
         self._keeps(reason)
-        data = type(value) in _CONTAINERS and is_small_data(value, MOST_DATA)
+        self._containers += kind in _CONTAINERS
+        data = self._containers <= _MOST_CONTAINERS and type(value) in _CONTAINERS and is_small_data(value, MOST_DATA)
         if not data and not self._own.add(value, what):
             raise Impure(reason)
 
     def _library(self, value: Any) -> bool:
         """Whether it is a builtin, or of a module, that pure code may use."""
-        name = getattr(value, "__name__", None)
-        if type(value) not in (_reach.Builtin, _reach.Function, type) or not isinstance(name, str):
+        if type(value) not in (_reach.Builtin, _reach.Function, type):
             return False
+        name = value.__name__
         where = _reach.refer(value)
         if where is None:
             return False
@@ -251,6 +266,10 @@ def _has_locale() -> bool:
     return locale is not None and locale.setlocale(locale.LC_NUMERIC) != "C"
 
 
+def _names_of_modules(names: dict[str, Any]) -> frozenset[str]:
+    return frozenset(each for each, value in names.items() if type(value) is _reach.Module)
+
+
 def _content(cell: Any) -> Any:
     try:
         return cell.cell_contents
@@ -259,30 +278,36 @@ def _content(cell: Any) -> Any:
 
 
 def _name(function: Any) -> str:
-    found = getattr(function, "__qualname__", None)
-    return f"{found}()" if isinstance(found, str) else f"a {type(function).__name__}"
+    kind = type(function)
+    named = function.__func__ if kind is types.MethodType else function
+    if type(named) in (_reach.Function, _reach.Builtin, type):
+        return f"{named.__qualname__}()"
+    return "it"
 
 
 def _article(kind: type) -> str:
-    name = kind.__qualname__
+    name = str(type.__getattribute__(kind, "__name__"))  # its metaclass may have one of its own
     return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
 
 
 def _is_getter(function: Any) -> bool:
     """Whether it is an ``operator.itemgetter`` of constants."""
     kind = type(function)
-    if kind.__module__ != "operator" or kind.__name__ != "itemgetter" or kind is not operator.itemgetter:
-        return False
-    return all(map(_is_constant, function.__reduce__()[1]))
+    return kind is operator.itemgetter and all(map(_is_constant, function.__reduce__()[1]))
 
 
 def _is_bound_to_constant(function: Any) -> bool:
     """Whether it is a method of a built-in value, as ``", ".join``."""
-    owner = getattr(function, "__self__", None)
+    owner = function.__self__ if type(function) is types.BuiltinMethodType else None
     if type(function) is not types.BuiltinMethodType or type(owner) not in _TYPES or not _is_constant(owner):
         return False
     return function.__name__ in _pure_names.ATTRIBUTES
 
 
 def _is_constant(value: Any) -> bool:
+    kind = type(value)
+    if kind in _TEXTS:
+        return True
+    if (kind is tuple or kind is frozenset) and not is_small_data(value, _MOST_CONSTANTS):
+        return False  # also where it is made of few objects that are there many times
     return _reach.is_immutable(value) and is_plain(value)

@@ -6,9 +6,11 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from . import _reach
+from . import _pure_names, _reach
 
 __all__: list[str] = []
+
+_HEAP = 1 << 9  # of the flags of classes that Python code makes
 
 # Modules that others are made of.
 _BELOW = {
@@ -34,15 +36,37 @@ def find_patched(name: str) -> str | None:
 
 
 def _is_genuine(value: Any) -> bool:
-    """Whether a function of the standard library, or each of a class, has been compiled there."""
+    """Whether a function of the standard library, each of a class, and what an object holds, came with it."""
+    kind: Any = type(value)
+    if kind is _reach.Function:
+        return _of_library(value)
+    if issubclass(kind, type):
+        return not _is_made_by_python(value) or all(map(_is_genuine_member, vars(value).values()))
+    if type(kind) is type and _is_made_by_python(kind):
+        return all(map(_is_genuine_member, getattr(value, "__dict__", {}).values()))
+    return True
+
+
+def _is_genuine_member(value: Any) -> bool:
     kind = type(value)
     if kind is _reach.Function:
         return _of_library(value)
-    if kind is type and value.__flags__ & 1 << 9:
-        return all(_of_library(each) for each in vars(value).values() if type(each) is _reach.Function)
-    return True
+    if kind is _reach.Builtin:
+        return not isinstance(value.__module__, str) or value.__module__ in _pure_names.ACCELERATORS
+    made_by = kind.__module__
+    return made_by != "unittest.mock" and not (
+        type(kind) is type and _is_made_by_python(kind) and _reach.is_own(made_by)
+    )
+
+
+def _is_made_by_python(kind: Any) -> bool:
+    return bool(kind.__flags__ & _HEAP)
 
 
 def _of_library(function: Any) -> bool:
     namespace = function.__globals__
-    return not _reach.own_space(namespace) or str(namespace.get("__name__", "")).startswith("namedtuple_")
+    if not _reach.own_space(namespace) or str(namespace.get("__name__", "")).startswith("namedtuple_"):
+        return True
+    name = getattr(namespace.get("__spec__"), "name", None)  # _collections_abc says that it is collections.abc
+    module = sys.modules.get(name) if isinstance(name, str) else None
+    return module is not None and module.__dict__ is namespace and not _reach.is_own(name)

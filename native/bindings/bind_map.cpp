@@ -153,7 +153,14 @@ PyObject* start(PyObject* object, PyObject* args) {
         return refuse_submit(*core->shared, ThreadPool::SubmitResult::closed);
     }
     if (!parse_timeout(timeout, "timeout", &self->deadline)) return nullptr;
-    // Without a bound all items are taken at once.
+    PyObject* context = nullptr;
+    if (!capture_context(&context)) return nullptr;
+    PyRef kept = PyRef::steal(context);
+    FutureObject* future = new_future();
+    if (future == nullptr) return nullptr;
+    PyRef claimed = PyRef::steal(as_object(future));
+    // Without a bound all items are taken at once. From here to the last `put` no code of Python's runs that could
+    // change a list: nothing is allocated that the collector knows.
     const PyRef list = PyRef::steal(capacity == 0 ? as_sequence(items) : Py_NewRef(Py_None));
     if (!list) return nullptr;
     const PyRef source = PyRef::steal(capacity == 0 ? nullptr : PyObject_GetIter(items));
@@ -162,13 +169,6 @@ PyObject* start(PyObject* object, PyObject* args) {
     if (capacity > ItemClaims::kMostItems) {
         return PyErr_Format(PyExc_OverflowError, "a map holds %llu items at most, not %llu; give a smaller buffersize",
                             static_cast<unsigned long long>(ItemClaims::kMostItems), capacity);
-    }
-    PyObject* context = nullptr;
-    if (!capture_context(&context)) return nullptr;
-    FutureObject* future = new_future();
-    if (future == nullptr) {
-        Py_XDECREF(context);
-        return nullptr;
     }
     future->state.mark_as_call();
     future->state.claim();
@@ -180,7 +180,8 @@ PyObject* start(PyObject* object, PyObject* args) {
     options.chunksize = static_cast<std::uint32_t>(std::min<unsigned long long>(chunksize, ItemClaims::kMostItems));
     options.capacity = capacity;
     options.lanes = lanes;
-    auto run = std::make_shared<MapRun>(core, Py_NewRef(function), context, future, options);
+    auto run =
+        std::make_shared<MapRun>(core, Py_NewRef(function), kept.release(), as_future(claimed.release()), options);
     {
         const std::lock_guard lock(core->shared->mutex);
         core->shared->maps.push_back(run);
@@ -194,8 +195,7 @@ PyObject* start(PyObject* object, PyObject* args) {
         if (fill(self)) Py_RETURN_NONE;
         return nullptr;
     }
-    // The collector may have run code since that has changed the list.
-    const auto count = std::min(static_cast<Py_ssize_t>(capacity), PySequence_Fast_GET_SIZE(list.get()));
+    const Py_ssize_t count = PySequence_Fast_GET_SIZE(list.get());
     for (Py_ssize_t i = 0; i < count; ++i) self->run->put(Py_NewRef(PySequence_Fast_GET_ITEM(list.get(), i)));
     if (count != 0 && !self->run->launch()) return nullptr;
     self->run->finish_input();

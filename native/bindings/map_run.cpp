@@ -167,6 +167,7 @@ bool MapRun::run_lane(MapTask& task) {
     std::uint64_t last = 0;
     const std::uint64_t began = now_ns();
     const std::uint32_t stride = claims_.stride();
+    const bool alone = claims_.cost_ns() == 0 && !claims_.is_exact();  // the first one, whose cost is not known
     std::uint32_t until_look = stride;
     bool entered = scope.enter();
     const void* const mapping = scope.mapping();
@@ -179,6 +180,7 @@ bool MapRun::run_lane(MapTask& task) {
             claims_.give_up(lane);
             break;
         }
+        if (alone) break;
         if (--until_look == 0) {
             until_look = stride;
             if (!claims_.is_exact() && now_ns() - began >= ItemClaims::kLongestRunNs) break;

@@ -189,6 +189,39 @@ TEST(ItemClaims, EachItemExactlyOnceUnderContention) {
     }
 }
 
+TEST(ItemClaims, LanesThatTakeTurnsClaimOneByOneInOrder) {
+    ItemClaims claims(2, 0, false, ItemClaims::Calls::take_turns);
+    claims.add(6);
+    claims.measured(100, 1);
+    ASSERT_TRUE(claims.begin(0));
+    ASSERT_TRUE(claims.begin(1));
+    EXPECT_EQ(claims.next(0), 0U);
+    EXPECT_EQ(claims.next(1), 1U);
+    EXPECT_EQ(claims.next(1), 2U);  // whatever keeps the other lane, nothing is held back by it
+    EXPECT_EQ(claims.take_one(), 3U);
+    EXPECT_EQ(claims.next(0), 4U);
+    EXPECT_EQ(claims.next(1), 5U);
+    EXPECT_EQ(claims.next(0), ItemClaims::kNone);
+    EXPECT_FALSE(claims.begin(1));
+    EXPECT_FALSE(claims.has_more(0));
+}
+
+// What was claimed as a whole run is left to its lane, or stolen, when items are claimed one by one again.
+TEST(ItemClaims, WhatIsLeftOfAWholeRunIsNotForgotten) {
+    ItemClaims claims(2, 0, true, ItemClaims::Calls::take_turns);
+    claims.add(4);
+    claims.measured(1'000, 3);
+    ASSERT_TRUE(claims.begin(0));
+    claims.set_whole(false);
+    EXPECT_EQ(claims.next(1), ItemClaims::kNone);
+    EXPECT_TRUE(claims.has_more(1));
+    ASSERT_TRUE(claims.begin(1));
+    EXPECT_EQ(claims.next(1), 2U);
+    EXPECT_EQ(drain(claims, 0), (std::vector<std::uint64_t>{0, 1}));
+    EXPECT_EQ(claims.next(1), 3U);
+    EXPECT_FALSE(claims.has_more(0));
+}
+
 // The same where whoever calls holds one lock: without it, a theft while a lane takes its next item could go unseen.
 TEST(ItemClaims, CallsThatTakeTurnsAreExactlyOnceToo) {
     constexpr std::uint64_t kItems = 50'000;

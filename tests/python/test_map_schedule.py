@@ -185,6 +185,21 @@ def test_native_functions_let_other_threads_run() -> None:
 
 
 variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable", default=0)
+
+
+@pytest.mark.parametrize("waiting", [(500, 1500), (0, 1), (100, 101), (7, 19_000)])
+def test_items_that_wait_for_the_next_one_do_not_keep_it(waiting: tuple[int, int]) -> None:
+    events = {number: threading.Event() for number in waiting}
+
+    def call(number: int) -> bool:
+        if number - 1 in events:
+            events[number - 1].set()
+        return number not in events or events[number].wait(LIMIT)
+
+    with SafeThreadPool(2 + (waiting[1] - waiting[0] == 1)) as pool:
+        assert all(pool.map(call, range(20_000)))
+
+
 other: contextvars.ContextVar[int] = contextvars.ContextVar("other", default=0)
 
 

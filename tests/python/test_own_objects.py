@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import collections
+import copy
 import dataclasses
 import enum
+import fractions
 import functools
+import json
+import random
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -183,6 +188,28 @@ def matches_function(x: int) -> Any:
     return None
 
 
+class Documented:
+    @property
+    def __doc__(self) -> Any:  # type: ignore[override]
+        return threading.get_ident()
+
+
+class Hides:
+    __dict__ = None  # type: ignore[assignment]
+
+
+class Recursive:
+    def depth(self, n: int) -> int:
+        try:
+            return self.depth(n + 1)
+        except Exception:
+            return n
+
+
+Defaulted = collections.namedtuple("Defaulted", "one")  # noqa: PYI024
+Defaulted.__new__.__defaults__ = (threading.Lock(),)
+
+
 class Color(enum.Enum):
     RED = 1
 
@@ -197,9 +224,20 @@ guarded, asks, compares, inherits, holds, waits, cached = (
     Waits(),
     Cached(),
 )
+documented, hides = Documented(), Hides()
+object.__setattr__(hides, "lock", threading.Lock())
 holding = Named(1, threading.Lock())
 hidden = Counter()
 vars(hidden)["add"] = threading.get_ident
+
+
+def shadowed() -> Any:
+    time: Any = Counter  # a class in the place of what is a module elsewhere
+
+    def call(x: int) -> Any:
+        return time.__getattribute__(x, "real")
+
+    return call
 
 
 def vars_of(x: int) -> Any:
@@ -239,8 +277,6 @@ KEEPING = [
     lambda x: Pair(x, 1)._replace(two=2).one,
     lambda x: Named(x).both(),
     lambda x: BelowNamed(x, 2).two,
-    squared,
-    lambda x: squared(x),
     matches,
 ]
 DOING_MORE = [
@@ -262,8 +298,16 @@ DOING_MORE = [
     lambda x: holding.one,
     lambda x: Replaced(x),
     lambda x: vars_of(x),
+    squared,
     kept_ident,
     matches_function,
+    lambda x: documented.__doc__,
+    lambda x: hides.lock,
+    lambda x: Defaulted(),
+    lambda x: copy.copy(point),
+    lambda x: (TEXT or "abc").format(x),
+    shadowed(),
+    Recursive().depth,
     of_frame,
     generator,
     threading.get_ident,
@@ -296,6 +340,54 @@ def test_what_is_patched_later_is_seen() -> None:
     with mock.patch.object(time, "time", threading.get_ident):
         assert not _purity.judge(lambda x: time.time()).keeps_to_data
     assert _purity.judge(lambda x: time.time()).keeps_to_data
+
+
+class Lazy:
+    """Says that it is anything, and works for it."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise SystemExit(name)
+
+
+def test_looking_runs_no_code_of_what_is_looked_at() -> None:
+    lazy = Lazy()
+    assert _purity.judge(lazy).reason is not None
+    assert _purity.judge(lambda x: lazy).reason is not None
+    assert _purity.judge(functools.partial(abs, lazy)).reason is not None
+
+
+def test_looking_does_not_take_long() -> None:
+    tree: Any = ()
+    for _ in range(40):
+        tree = (tree, tree)
+    assert not _purity.judge(lambda x: tree).keeps_to_data
+    box = Counter()
+    vars(box).update({f"a{n}": n for n in range(100_000)})
+    assert not _purity.judge(lambda x: box.count).keeps_to_data
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "attribute"),
+    [
+        ("json", "JSONEncoder", "default"),
+        ("fractions", "Fraction", "limit_denominator"),
+        ("random", "Random", "choice"),
+    ],
+)
+def test_patched_classes_of_the_library_are_seen(module: str, name: str, attribute: str) -> None:
+    functions = {
+        "json": lambda x: json.dumps(x),
+        "fractions": lambda x: fractions.Fraction(x).limit_denominator(),
+        "random": lambda x: random.choice([x]),
+    }
+    assert _purity.judge(functions[module]).keeps_to_data
+    with mock.patch.object(getattr(sys.modules[module], name), attribute):
+        assert not _purity.judge(functions[module]).keeps_to_data
+
+
+def test_patched_objects_of_the_library_are_seen() -> None:
+    with mock.patch.object(random._inst, "random", threading.get_ident):  # type: ignore[attr-defined]
+        assert not _purity.judge(lambda x: random.choice([x])).keeps_to_data
 
 
 def test_large_classes_are_not_looked_at_for_long() -> None:

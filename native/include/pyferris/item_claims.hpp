@@ -5,6 +5,9 @@
 // shared index, and where there is none left it steals the second half of another lane's run. So a lane whose item
 // blocks keeps only that item.
 //
+// Where calls take turns, a lane claims items one by one behind the shared index: they begin in order, whatever each
+// takes, and one that waits for a later one never holds that back.
+//
 //   lane:  empty --begin (claim or steal)--> [cursor, end) --next--> [cursor + 1, end) … --> empty
 //                                                  `--stolen from--> [cursor, middle)
 //
@@ -49,6 +52,7 @@ class ItemClaims {
     /// Gives the lane a run, if it has none. False if there is nothing to run.
     bool begin(std::size_t lane) noexcept {
         if (left(lane) != 0) return true;
+        if (goes_one_by_one() && claimed_.load(std::memory_order_acquire) < available()) return true;
         const std::uint64_t limit = exact_ != 0 ? exact_ : size_by_cost();
         std::uint64_t first = 0;
         if (const std::uint64_t count = claim(limit, &first); count != 0) {
@@ -65,6 +69,12 @@ class ItemClaims {
         if (turns_ && cursor(run) != end(run)) {  // a locked instruction takes as long as a small function
             word.store(run + kOneOn, std::memory_order_release);
             return widen(cursor(run));
+        }
+        if (goes_one_by_one()) {
+            const std::uint64_t index = claimed_.load(std::memory_order_relaxed);
+            if (index >= available()) return kNone;
+            claimed_.store(index + 1, std::memory_order_release);
+            return index;
         }
         while (cursor(run) != end(run)) {
             if (word.compare_exchange_weak(run, run + kOneOn, std::memory_order_acq_rel, std::memory_order_acquire)) {
@@ -142,6 +152,7 @@ class ItemClaims {
         return claimed - static_cast<std::uint32_t>(static_cast<std::uint32_t>(claimed) - low);
     }
 
+    bool goes_one_by_one() const noexcept { return turns_ && exact_ == 0 && !whole_.load(std::memory_order_relaxed); }
     std::uint32_t left(std::size_t lane) const noexcept {
         const std::uint64_t run = lanes_[lane].run.load(std::memory_order_acquire);
         return end(run) - cursor(run);
