@@ -86,7 +86,11 @@ class Driver(Watcher):
         if not self.lanes:
             self.reason = "coroutine functions share an event loop"
             return
+        if self.verdict.reason is not None and self._is_over_while_cheap():
+            return
         first = self._first_look()
+        if mapped._finished == mapped._added:
+            return
         if self.limits.patient:
             while not mapped._finished and not self.over(self.limits.first_look):
                 pass
@@ -238,6 +242,8 @@ class Driver(Watcher):
                 lanes = min(most, lanes * 2)
                 self._mapped._widen(lanes)
             if lanes == most and why_not:
+                return
+            if why_not and lanes == 1 and self._is_over_while_cheap():
                 return
             look = self._look_after(pause)
             pause = min(2 * pause, limits.longest_wait)

@@ -36,6 +36,7 @@ class Limits(NamedTuple):
     worth_first: float = 0.2  # where this process has made none yet
     worth_process: float = 1.5  # where workers are processes
     least_item: float = 1e-6  # what an item must take to be worth its way
+    least_shared: float = 2e-5  # the same, to be shared out between threads that let each other in
     slower: float = 1.3  # an isolated worker may take so many times as long for an item; 0: any time
     gain: float = 1.1  # an isolated map must be so many times as fast as one worker; 0: any speed
     trial: float = 0.03  # after so long that is looked at
@@ -83,6 +84,11 @@ class Watcher:
         finally:
             mapped._forget(promise)
         return True
+
+    def _is_over_while_cheap(self) -> bool:
+        """Wait as long as items are too short to be shared out, without the interpreter; True once the map is over."""
+        mapped = self._mapped
+        return not (self._shows and mapped._watched) and mapped._wait_while_cheap(self.limits.least_shared)
 
     def _first_look(self) -> Look | None:
         """As ``_look_after`` some moments; None also where it is not clear."""

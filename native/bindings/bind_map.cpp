@@ -344,6 +344,7 @@ PyMethodDef methods[] = {
     {"_widen", map_widen, METH_O, nullptr},
     {"_run_by", map_run_by, METH_O, nullptr},
     {"_samples", map_samples, METH_NOARGS, nullptr},
+    {"_wait_while_cheap", map_wait_while_cheap, METH_O, nullptr},
     {"close", close, METH_NOARGS,
      "close($self, /)\n--\n\nCancel the items that have not run and ask the running calls to stop.\n\n"
      "Again does nothing. What is iterated over after that is empty. Any thread."},

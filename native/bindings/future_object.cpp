@@ -336,11 +336,16 @@ int wait_final(FutureObject* self, Deadline deadline) {
     if (self->isolated != nullptr) {
         if (const int napped = nap_while_busy(self, deadline); napped != 0) return napped;
     }
+    return wait_final_while(self, deadline, nullptr);
+}
+
+// Not into `wait_final`, whose frame is on the stack of every worker that helps another call inside of one.
+[[gnu::noinline]] int wait_final_while(FutureObject* self, Deadline deadline, const std::function<bool()>& waits_on) {
     const ParkerLease lease;
     (*lease).look_first(self->isolated == nullptr || !self->isolated->is_batch);  // a run takes long
     BlockedThread waiter(*lease, self->state);
     if (self->state.add(waiter) == FutureState::AddResult::already_final) return 1;
-    const WaitResult result = wait_attached(*lease, deadline);
+    const WaitResult result = wait_attached_while(*lease, deadline, waits_on);
     if (result == WaitResult::woken) return 1;
     if (!self->state.remove(waiter)) {
         consume_token(*lease);

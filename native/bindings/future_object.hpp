@@ -10,6 +10,7 @@
 // A queued task holds one reference to its future, which `run_future` or `drop_queued` takes over.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <new>
 
@@ -107,6 +108,8 @@ bool is_on_own_loop(FutureObject* self);
 int wait_for_coroutine(FutureObject* self, Deadline deadline);
 /// 1: final; 0: the time ran out; -1: error set. Runs a queued call itself on a worker of its pool.
 int wait_final(FutureObject* self, Deadline deadline);
+/// The same of a future that nobody can help, and as long as `waits_on` says so: see `wait_attached_while`.
+int wait_final_while(FutureObject* self, Deadline deadline, const std::function<bool()>& waits_on);
 
 void drop_call(FutureObject* self);
 Observers* observers_of(FutureObject* self);

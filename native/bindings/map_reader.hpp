@@ -48,5 +48,6 @@ bool wait(MapObject* self, std::uint64_t index);
 PyObject* map_widen(PyObject* self, PyObject* lanes);
 PyObject* map_run_by(PyObject* self, PyObject* batch);
 PyObject* map_samples(PyObject* self, PyObject* unused);
+PyObject* map_wait_while_cheap(PyObject* self, PyObject* seconds);
 
 }  // namespace pyferris::python

@@ -85,6 +85,12 @@ std::atomic<std::uint64_t> releases{0};  // see gil_releases
 constexpr std::uint64_t kFirstLookNs = 1'000'000;
 constexpr std::uint64_t kLastLookNs = 256'000'000;
 
+// Each look makes a thread that computes wait for the GIL, so the next one comes much later.
+constexpr std::uint64_t kLookGrowth = 16;
+
+// How often a thread asks whether it is to wait on.
+constexpr std::uint64_t kAskNs = 2'000'000;
+
 // An isolated call that waits looks so often whether it was asked to stop: the exception that is raised in it for that
 // comes only when it runs Python code again. It must not wait on, or it takes what nobody will get.
 constexpr std::uint64_t kLookForStopNs = 20'000'000;
@@ -100,7 +106,9 @@ bool handles_signals() {
 
 }  // namespace
 
-WaitResult wait_attached(Parker& parker, Deadline deadline) {
+WaitResult wait_attached(Parker& parker, Deadline deadline) { return wait_attached_while(parker, deadline, nullptr); }
+
+WaitResult wait_attached_while(Parker& parker, Deadline deadline, const std::function<bool()>& waits_on) {
     const bool isolated = current_isolated_worker();
     std::uint64_t look_ns = handles_signals() ? kFirstLookNs : 0;
     if (isolated) look_ns = kLookForStopNs;
@@ -109,7 +117,14 @@ WaitResult wait_attached(Parker& parker, Deadline deadline) {
         // No RAII here: a thread that attaches while the interpreter ends never comes back from it.
         PyThreadState* self = PyEval_SaveThread();
         releases.fetch_add(1, std::memory_order_relaxed);
-        const ParkResult result = parker.park(until);
+        ParkResult result = ParkResult::timed_out;
+        bool enough = false;
+        do {
+            const Deadline next = waits_on ? std::min(until, deadline_after(kAskNs)) : until;
+            result = parker.park(next);
+            if (result != ParkResult::timed_out || next == until) break;
+            enough = !waits_on();
+        } while (!enough);
         PyEval_RestoreThread(self);
         if (result == ParkResult::woken) return WaitResult::woken;
         if (PyErr_CheckSignals() != 0) return WaitResult::error;
@@ -117,8 +132,8 @@ WaitResult wait_attached(Parker& parker, Deadline deadline) {
             PyErr_SetNone(module_state().call_cancelled);
             return WaitResult::error;
         }
-        if (result == ParkResult::timed_out && until == deadline) return WaitResult::timed_out;
-        if (!isolated) look_ns = std::min(look_ns * 4, kLastLookNs);
+        if (result == ParkResult::timed_out && (enough || until == deadline)) return WaitResult::timed_out;
+        if (!isolated) look_ns = std::min(look_ns * kLookGrowth, kLastLookNs);
     }
 }
 

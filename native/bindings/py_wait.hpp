@@ -3,6 +3,8 @@
 // Every blocking call of the package ends here, so that Ctrl-C is prompt in all of them.
 #pragma once
 
+#include <functional>
+
 #include "py_ref.hpp"
 #include "pyferris/parker.hpp"
 
@@ -45,6 +47,9 @@ enum class WaitResult : std::uint8_t { woken, timed_out, error };
 /// The caller is attached and holds no native lock. After `timed_out` and `error` the caller takes itself off the list
 /// it waits in; if that fails, the token is owed: `consume_token`.
 WaitResult wait_attached(Parker& parker, Deadline deadline);
+
+/// The same, but asks now and then, detached, whether to wait on: where not, as if the time were over.
+WaitResult wait_attached_while(Parker& parker, Deadline deadline, const std::function<bool()>& waits_on);
 
 /// How often a thread has let go of the GIL to wait in `wait_attached`. Any thread.
 std::uint64_t gil_releases() noexcept;

@@ -511,6 +511,23 @@ def test_items_whose_own_code_may_wait_are_for_threads(before: int, function: An
     assert found.report.mode == "threads"
 
 
+def test_cheap_items_with_a_lock_stay_with_one_worker() -> None:
+    lock = threading.Lock()
+    entered = [0]
+
+    def enter(n: int) -> int:
+        with lock:
+            entered[0] += 1
+            return n
+
+    found = safe_parallel_map(enter, range(100_000), 4, explain=True)
+    assert found == list(range(100_000))
+    assert entered == [100_000]
+    assert (found.report.mode, found.report.workers) == ("threads", 1)
+    with pytest.raises(TimeoutError):
+        safe_parallel_map(enter, range(2_000_000), 4, timeout=0.05)
+
+
 def test_items_after_which_come_others_are_each_run_once() -> None:
     calls: list[Any] = []
 

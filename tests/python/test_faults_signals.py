@@ -78,6 +78,22 @@ def test_ctrl_c_in_a_with_block_ends_the_program() -> None:
     assert run(program) == "True True"
 
 
+def test_ctrl_c_ends_a_map_of_cheap_items() -> None:
+    program = """
+        lock = threading.Lock()
+        def enter(n):
+            with lock:
+                return n
+        items = [0] * 10_000_000
+        try:
+            press_when(lambda: True)
+            pyferris.safe_parallel_map(enter, items)
+        except KeyboardInterrupt:
+            print("interrupted")
+        """
+    assert run(program) == "interrupted"
+
+
 def test_a_condition_is_held_again_after_ctrl_c() -> None:
     program = """
         condition = pyferris.SafeCondition()
