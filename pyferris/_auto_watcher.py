@@ -130,18 +130,16 @@ class Watcher:
 
     def is_clear(self, delays: list[float]) -> bool:
         """Whether these are enough: more could not change what most of them say."""
-        longest, most = self._longest_free(), self.limits.looks // 2
-        long = sum(delay > longest for delay in delays)
+        long, most = self._count_long(delays), self.limits.looks // 2
         return long > most or len(delays) - long > most
-
-    def _longest_free(self) -> float:
-        """Seconds for which one waits for the interpreter at most where nobody keeps it."""
-        return self.limits.held * sys.getswitchinterval()
 
     def is_long(self, delays: list[float]) -> bool:
         """Whether others wait that long because somebody computes and keeps the interpreter."""
-        longest = self._longest_free()
-        return sum(delay > longest for delay in delays) * 2 > len(delays)
+        return self._count_long(delays) * 2 > len(delays)
+
+    def _count_long(self, delays: list[float]) -> int:
+        longest = self.limits.held * sys.getswitchinterval()
+        return sum(delay > longest for delay in delays)
 
     def _cpu(self) -> float:
         """Seconds that the workers have computed."""

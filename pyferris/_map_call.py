@@ -207,7 +207,7 @@ def _raise_as_a_loop(
                     raise RuntimeError("the call raised StopIteration") from error
         except Exception as error:
             if number_of(error) is None:
-                error.add_note(f"raised for item {index} of the map")
+                _native.name_item(error, index)
             number_from(first, error)
             _happens_in(outer, error)
             raise

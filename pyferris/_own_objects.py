@@ -23,7 +23,6 @@ _LONGEST_PATH = 120  # letters that say where an object was found
 # What an object of one's own may derive from: nothing that holds other objects.
 _BASES = (object, int, float, complex, str, bytes)
 _FIELD: Any = vars(collections)["_tuplegetter"]
-_HEAP = 1 << 9  # of the flags of classes that Python code makes
 _BOOKKEEPING = words(
     """
     __annotations__ __annotate__ __annotate_func__ __annotations_cache__ __dataclass_fields__ __dataclass_params__
@@ -102,14 +101,11 @@ class OwnObjects:
         for base in filter(_is_own, each.__mro__):
             made = _made_of_tuple(base)
             if "__new__" in made:
-                self._defaults(vars(base)["__new__"].__func__, base)
+                for value in defaults_of(vars(base)["__new__"].__func__):
+                    self._value(value, f"a default of class {base.__qualname__}")
             for name, member in list(vars(base).items()):
                 if name not in _BOOKKEEPING and name not in made:
                     self._member(member, f"attribute {name!r} of class {base.__qualname__}")
-
-    def _defaults(self, function: Any, base: type) -> None:
-        for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
-            self._value(value, f"a default of class {base.__qualname__}")
 
     def _member(self, member: Any, what: str) -> None:
         kind = type(member)
@@ -124,8 +120,12 @@ class OwnObjects:
             self._value(member, what)
 
 
+def defaults_of(function: Any) -> tuple[Any, ...]:
+    return (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
+
+
 def _is_own(kind: type) -> bool:
-    return kind.__flags__ & _HEAP != 0 and _reach.is_own(kind.__module__)
+    return _reach.is_made_at_run_time(kind) and _reach.is_own(kind.__module__)
 
 
 def _is_plain(kind: type, bases: tuple[type, ...]) -> bool:

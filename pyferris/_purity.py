@@ -135,7 +135,7 @@ class _Check(CodeCheck):
         self._seen[id(function)] = function
         self._inside.add(id(function))
         name = _name(function)
-        for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+        for value in _own_objects.defaults_of(function):
             self._value(value, f"a default of {name}")
         if any(key != "__wrapped__" for key in function.__dict__):
             raise Impure(f"{name} has attributes")
@@ -208,7 +208,7 @@ class _Check(CodeCheck):
         reason = f"{what} is {_article(kind)}, which is not known to stay the same"
         self._keeps(reason)
         self._containers += kind in _CONTAINERS
-        data = self._containers <= _MOST_CONTAINERS and type(value) in _CONTAINERS and is_small_data(value, MOST_DATA)
+        data = self._containers <= _MOST_CONTAINERS and kind in _CONTAINERS and is_small_data(value, MOST_DATA)
         if not data and not self._own.add(value, what):
             raise Impure(reason)
 
@@ -298,10 +298,9 @@ def _is_getter(function: Any) -> bool:
 
 def _is_bound_to_constant(function: Any) -> bool:
     """Whether it is a method of a built-in value, as ``", ".join``."""
-    owner = function.__self__ if type(function) is types.BuiltinMethodType else None
-    if type(function) is not types.BuiltinMethodType or type(owner) not in _TYPES or not _is_constant(owner):
+    if type(function) is not types.BuiltinMethodType or function.__name__ not in _pure_names.ATTRIBUTES:
         return False
-    return function.__name__ in _pure_names.ATTRIBUTES
+    return type(function.__self__) in _TYPES and _is_constant(function.__self__)
 
 
 def _is_constant(value: Any) -> bool:

@@ -29,6 +29,11 @@ def is_a(value: object, kind: Any) -> bool:
     return issubclass(type(value), kind)
 
 
+def is_made_at_run_time(kind: Any) -> bool:
+    """Whether a class is not one of those that are compiled in."""
+    return bool(kind.__flags__ & 1 << 9)
+
+
 _MAP = opcode.opmap
 _NEWER = sys.version_info >= (3, 12)
 _GLOBALS = {

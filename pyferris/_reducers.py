@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _by_value, _homes, _reach, _rebuild, _remote, _revive
 from ._by_value import Reduced
-from ._reach import is_a
+from ._reach import is_a, is_made_at_run_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +36,6 @@ _NOT_STATE = frozenset(
         "_abc_impl",
     }
 )
-_HEAP = 1 << 9  # of a type's flags: made at run time
 _METACLASSES = frozenset({"builtins", "abc", "enum", "typing", "typing_extensions"})
 
 
@@ -90,7 +89,7 @@ def _class(pickler: Pickler, cls: Any) -> Reduced:
         return known
     if cls in _OF_SINGLETONS:
         return type, (_OF_SINGLETONS[cls],)
-    if not cls.__flags__ & _HEAP:
+    if not is_made_at_run_time(cls):
         raise TypeError(f"cannot refer to the class {cls.__module__}.{cls.__qualname__}")
     back = pickler.shipped_here(cls)
     if back is not None:

@@ -10,8 +10,6 @@ from . import _pure_names, _reach
 
 __all__: list[str] = []
 
-_HEAP = 1 << 9  # of the flags of classes that Python code makes
-
 # Modules that others are made of.
 _BELOW = {
     "json": ("json.encoder", "json.decoder", "json.scanner"),
@@ -41,8 +39,8 @@ def _is_genuine(value: Any) -> bool:
     if kind is _reach.Function:
         return _of_library(value)
     if issubclass(kind, type):
-        return not _is_made_by_python(value) or all(map(_is_genuine_member, vars(value).values()))
-    if type(kind) is type and _is_made_by_python(kind):
+        return not _reach.is_made_at_run_time(value) or all(map(_is_genuine_member, vars(value).values()))
+    if type(kind) is type and _reach.is_made_at_run_time(kind):
         return all(map(_is_genuine_member, getattr(value, "__dict__", {}).values()))
     return True
 
@@ -55,12 +53,8 @@ def _is_genuine_member(value: Any) -> bool:
         return not isinstance(value.__module__, str) or value.__module__ in _pure_names.ACCELERATORS
     made_by = kind.__module__
     return made_by != "unittest.mock" and not (
-        type(kind) is type and _is_made_by_python(kind) and _reach.is_own(made_by)
+        type(kind) is type and _reach.is_made_at_run_time(kind) and _reach.is_own(made_by)
     )
-
-
-def _is_made_by_python(kind: Any) -> bool:
-    return bool(kind.__flags__ & _HEAP)
 
 
 def _of_library(function: Any) -> bool:

@@ -1,5 +1,7 @@
 // What readers of a map see: settled items, failures, and the promises by which they wait.
 #include <algorithm>
+#include <string>
+#include <string_view>
 
 #include "map_run.hpp"
 #include "py_compat.hpp"
@@ -7,6 +9,19 @@
 namespace pyferris::python {
 
 namespace {
+
+constexpr const char* kNoteBegin = "raised for item ";
+constexpr const char* kNoteEnd = " of the map";
+
+// True for a note that `name_item` has made.
+bool is_item_note(PyObject* note) {
+    if (PyUnicode_CheckExact(note) == 0) return false;
+    Py_ssize_t length = 0;
+    const char* text = PyUnicode_AsUTF8AndSize(note, &length);
+    if (text == nullptr) return false;
+    const std::string_view view(text, static_cast<std::size_t>(length));
+    return view.starts_with(kNoteBegin) && view.ends_with(kNoteEnd);
+}
 
 // Raises the exception of a failure as it was raised, whatever readers before have added to its traceback.
 void raise_failure(PyObject* failure) {
@@ -16,6 +31,22 @@ void raise_failure(PyObject* failure) {
 }
 
 }  // namespace
+
+void name_item(PyObject* error, std::uint64_t index) {
+    const std::string text = kNoteBegin + std::to_string(index) + kNoteEnd;
+    const PyRef notes = PyRef::steal(PyObject_GetAttrString(error, "__notes__"));
+    if (notes && PyList_Check(notes.get()) != 0) {
+        for (Py_ssize_t i = 0; i < PyList_GET_SIZE(notes.get()); ++i) {
+            if (!is_item_note(PyList_GET_ITEM(notes.get(), i))) continue;
+            PyObject* note = PyUnicode_FromStringAndSize(text.data(), static_cast<Py_ssize_t>(text.size()));
+            if (note == nullptr || PyList_SetItem(notes.get(), i, note) != 0) PyErr_Clear();
+            return;
+        }
+    }
+    PyErr_Clear();
+    const PyRef noted = PyRef::steal(PyObject_CallMethod(error, "add_note", "s", text.c_str()));
+    if (!noted) PyErr_Clear();  // an exception that takes no notes goes without
+}
 
 bool MapRun::is_ready(std::uint64_t index) const noexcept {
     if (index != kAll) return (slot(index).load(std::memory_order_acquire) & kTagMask) != 0;

@@ -55,18 +55,14 @@ class SavedError {
     PyObject* exception_;
 };
 
-// Guards the fields of one object on a build without a GIL; nothing where there is one.
-/// Whether no two threads of an interpreter are attached at a time.
+// `kOneIsAttached`: no two threads of an interpreter are attached at a time. The macros guard the fields of one object
+// where that is not so.
 #ifdef Py_GIL_DISABLED
 inline constexpr bool kOneIsAttached = false;
-#else
-inline constexpr bool kOneIsAttached = true;
-#endif
-
-#ifdef Py_GIL_DISABLED
 #define PYFERRIS_BEGIN_CRITICAL_SECTION(object) Py_BEGIN_CRITICAL_SECTION(object)
 #define PYFERRIS_END_CRITICAL_SECTION() Py_END_CRITICAL_SECTION()
 #else
+inline constexpr bool kOneIsAttached = true;
 #define PYFERRIS_BEGIN_CRITICAL_SECTION(object) {
 #define PYFERRIS_END_CRITICAL_SECTION() }
 #endif
