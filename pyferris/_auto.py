@@ -38,6 +38,7 @@ __all__ = ["LIMITS", "Driver", "Limits"]
 
 _LOGGER = logging.getLogger("pyferris")
 _SCALES = "the interpreter is free while items run: threads scale"
+_TURNS = "threads take turns: together they compute no more than one"
 
 
 class Driver(Watcher):
@@ -169,7 +170,6 @@ class Driver(Watcher):
             self.reason = "items are not small plain data"
             self.run(mapped)
             return
-        self.reason = _SCALES
         if self._scale() == 1:
             self._steer(convoy=True)
 
@@ -189,7 +189,9 @@ class Driver(Watcher):
             lanes = most
             computed = self._try(lanes, limits.trial)
         if not self._is_one(computed):
+            self.reason = _SCALES
             return lanes
+        self.reason = _TURNS  # until it is known whether isolation does better
         self._mapped._widen(1)
         return 1
 
@@ -231,7 +233,6 @@ class Driver(Watcher):
             if why_not and limits.patient:
                 return
             if not held and lanes < most:
-                self.reason = _SCALES
                 lanes = self._scale()
                 if lanes == 1 < most:
                     convoy, wait = True, 2 * wait
