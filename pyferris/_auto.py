@@ -87,9 +87,15 @@ class Driver(Watcher):
         if not self.lanes:
             self.reason = "coroutine functions share an event loop"
             return
-        if self.verdict.reason is not None and self._is_over_while_cheap():
-            return
-        first = self._first_look()
+        first: Look | None
+        if self.verdict.reason is not None and not self.limits.patient:
+            first = self._watch(self.limits.own_look)
+            if first.over:
+                if first.held:
+                    self.reason = self._why_not_isolated() or self.reason
+                return
+        else:
+            first = self._first_look()
         if mapped._finished == mapped._added:
             return
         if self.limits.patient:
@@ -221,7 +227,7 @@ class Driver(Watcher):
             convoy = convoy and time.perf_counter() < again
             held = look.held or convoy
             if why_not == "" and self._mapped._finished:
-                why_not = self.impossible((time.perf_counter() - self._began) / self._mapped._finished)
+                why_not = self._why_not_isolated()
             if why_not is None and look.computed < 0.5:
                 held = True  # it waits for nothing: the machine is busy
             if why_not is None and held and self._left() >= self.worth():
@@ -244,10 +250,14 @@ class Driver(Watcher):
                 self._mapped._widen(lanes)
             if lanes == most and why_not:
                 return
-            if why_not and lanes == 1 and self._is_over_while_cheap():
+            look = self._watch(pause) if why_not and lanes == 1 else self._look_after(pause)
+            if look is not None and look.over:
+                self.reason = why_not if why_not and look.held else self.reason
                 return
-            look = self._look_after(pause)
             pause = min(2 * pause, limits.longest_wait)
+
+    def _why_not_isolated(self) -> str | None:
+        return self.impossible((time.perf_counter() - self._began) / max(1, self._mapped._finished))
 
     def _left(self) -> float:
         """Seconds of work that is left for one worker, as far as can be told."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ._auto import Driver
 
-__all__ = ["Beginning", "cpu_of", "may_raise_into_calls", "number_from", "number_of"]
+__all__ = ["Beginning", "may_raise_into_calls", "number_from", "number_of"]
 
 _STRETCH = 0.0005  # seconds that the caller works between two looks, at first
 _STRETCHES = 8  # then an eighth of the time that it has worked

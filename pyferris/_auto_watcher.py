@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _native
-from ._auto_caller import cpu_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +55,8 @@ class Look(NamedTuple):
     """Somebody computes and keeps the interpreter, or it is all over."""
     computed: float
     """How many of them compute."""
+    over: bool = False
+    """The map is, or its time; ``held`` is what was seen before."""
 
 
 class Watcher:
@@ -85,10 +86,19 @@ class Watcher:
             mapped._forget(promise)
         return True
 
-    def _is_over_while_cheap(self) -> bool:
-        """Wait as long as items are too short to be shared out, without the interpreter; True once the map is over."""
-        mapped = self._mapped
-        return not (self._shows and mapped._watched) and mapped._wait_while_cheap(self.limits.least_shared)
+    def _watch(self, pause: float) -> Look:
+        """As ``_look_after``, where threads are all that can help: until they may, or the map is over.
+
+        It takes the interpreter as seldom as can be, and runs no Python code: each time, those who compute are stopped.
+        """
+        limits, mapped = self.limits, self._mapped
+        if self._shows and mapped._watched:
+            return self._look_after(pause) or Look(True, 1.0, True)
+        held = limits.held * sys.getswitchinterval()
+        over, late, computed = mapped._watch(
+            pause, limits.longest_wait, limits.least_shared, limits.worth_threads, held, limits.busy
+        )
+        return Look(late, computed, over)
 
     def _first_look(self) -> Look | None:
         """As ``_look_after`` some moments; None also where it is not clear."""
@@ -99,6 +109,8 @@ class Watcher:
             if self.over(limits.sample):
                 return None
             late.add(self.is_long([time.perf_counter() - then - limits.sample]))
+            if True in late:
+                break
         return Look(late.pop(), self._computed(cpu, began)) if len(late) == 1 else None
 
     def _look_after(self, seconds: float) -> Look | None:
@@ -143,4 +155,4 @@ class Watcher:
 
     def _cpu(self) -> float:
         """Seconds that the workers have computed."""
-        return sum(cpu_of(thread.native_id or 0) for thread in list(self._pool()._threads))
+        return self._pool()._computed

@@ -69,6 +69,8 @@ class ParallelMap:
         """Made when it is first asked for: a short map of a pure function needs none."""
         if self.made is None:
             self.made = self.make()
+            if self.made._kind == "none":
+                self.made._begin_brief()
         return self.made
 
     def start(
@@ -162,6 +164,8 @@ class ParallelMap:
         chunks, workers, driver = self.chunks, 0, self.driver
         if mapped is not None:
             chunks, workers = chunks + mapped._runs, mapped._lanes
+        if not explain and not _LOGGER.isEnabledFor(logging.DEBUG):
+            return results
         if driver is not None:
             self.mode, self.reason = driver.mode, f"isolation is 'auto': {driver.reason}"
             workers = driver.workers or workers

@@ -50,6 +50,22 @@ class Impure(Exception):
     """Its text is the reason."""
 
 
+class ImpureCode(Impure):
+    """The reason is in the code itself, whatever its names are bound to."""
+
+
+class ImpureGlobal(Impure):
+    """The reason is what a global is bound to, or, where that is ``MISSING``, that a builtin is used.
+
+    ``name``: of the global, ``""`` where that is not known.
+    """
+
+    def __init__(self, reason: str, name: str, value: Any) -> None:
+        super().__init__(reason)
+        self.name = name
+        self.value = value
+
+
 class CodeCheck:
     """What is known so far of a function and all that it reaches, and what their code adds to it."""
 
@@ -70,7 +86,7 @@ class CodeCheck:
         globals, and among those variables.
         """
         if code.co_flags & _ASYNC:
-            raise Impure(f"{name} has a coroutine")
+            raise ImpureCode(f"{name} has a coroutine")
         outer -= frozenset(code.co_cellvars)
         modules = modules[0], modules[1] - frozenset(code.co_cellvars)
         self._instructions += len(code.co_code) // 2
@@ -86,7 +102,7 @@ class CodeCheck:
             elif operation in _ATTRIBUTES:
                 self._keeping_attribute(code.co_names[argument >> _ATTRIBUTES[operation]], operation, name)
             elif operation not in _pure_names.OPERATIONS and argument not in _INTRINSICS.get(operation, ()):
-                raise Impure(f"{name} {_REASONS.get(operation, 'uses ' + operation)}")
+                raise ImpureCode(f"{name} {_REASONS.get(operation, 'uses ' + operation)}")
             if operation in ("STORE_DEREF", "DELETE_DEREF"):
                 variable = code._varname_from_oparg(argument)  # type: ignore[attr-defined]
                 if variable in outer:

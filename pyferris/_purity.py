@@ -16,7 +16,7 @@ from . import _own_objects, _pure_names, _reach, _untouched
 from ._homes import MISSING
 from ._native import is_small_data
 from ._plain import is_plain
-from ._pure_code import CodeCheck, Impure
+from ._pure_code import CodeCheck, Impure, ImpureCode, ImpureGlobal
 from ._shipping import is_original_builtin
 
 __all__: list[str] = []
@@ -53,9 +53,23 @@ def judge(function: Any, library: set[str] | None = None, *, process: bool = Fal
     ``library``: gets the modules that it uses, which must be the same elsewhere: see ``_library``. ``process``:
     elsewhere is another process, where sets of strings have another order.
     """
+    known = _known_refusal(function)
+    if known is not None:
+        return Verdict(known, False)
     check = _Check(process, set() if library is None else library)
     reason = _find_reason(check, function, process)
     return Verdict(reason or check.keeps, reason is None)
+
+
+def _known_refusal(function: Any) -> str | None:
+    """Why the same code was refused before, if that holds yet."""
+    if type(function) is not _reach.Function:
+        return None
+    refusal = _reach.names_of(function.__code__).refusal
+    if refusal is None:
+        return None
+    reason, name, value = refusal
+    return reason if name is None or function.__globals__.get(name, MISSING) is value else None
 
 
 def _find_reason(check: _Check, function: Any, process: bool) -> str | None:
@@ -73,6 +87,7 @@ def _find_reason(check: _Check, function: Any, process: bool) -> str | None:
         check.callable(function)
         check.together()
     except Impure as reason:
+        check.remember(function, reason)
         return str(reason)
     except RecursionError:
         return "it is too deeply nested to be checked"
@@ -108,6 +123,16 @@ class _Check(CodeCheck):
             self._keeps(reason)
             if not self._own.add(function, _name(function)):
                 raise Impure(reason)
+
+    def remember(self, function: Any, reason: Impure) -> None:
+        """Not to look again at what is clear from a function's own code, or one of its globals."""
+        if type(function) is not _reach.Function or self._inside != {id(function)}:
+            return
+        names = _reach.names_of(function.__code__)
+        if isinstance(reason, ImpureCode):
+            names.refusal = str(reason), None, None
+        elif isinstance(reason, ImpureGlobal) and names.globals.get(reason.name) is not None:
+            names.refusal = str(reason), reason.name, reason.value
 
     def together(self) -> None:
         """What is no harm by itself may be together."""
@@ -159,7 +184,11 @@ class _Check(CodeCheck):
         for each, chains in names.globals.items():
             value = namespace.get(each, MISSING)
             if value is not MISSING:
-                self._reached(value, chains, f"global {each!r}")
+                try:
+                    self._reached(value, chains, f"global {each!r}")
+                except ImpureGlobal as refusal:
+                    refusal.name = refusal.name or each
+                    raise
             else:
                 self._builtin(each, function.__builtins__.get(each, MISSING), name)
         self._inside.discard(id(function))
@@ -173,7 +202,7 @@ class _Check(CodeCheck):
             self._keeps(f"{name} uses {each}")
             return
         if each not in _pure_names.BUILTINS:
-            raise Impure(f"{name} uses {each}")
+            raise ImpureGlobal(f"{name} uses {each}", each, MISSING)
         if self._process and each in _pure_names.OF_HASHES:
             raise Impure(f"{name} uses {each}, whose order differs between processes")
         if each == "type":
@@ -236,7 +265,7 @@ class _Check(CodeCheck):
         keeping = _pure_names.KEEPING_MODULES.get(name)
         allowed = _pure_names.MODULES.get(name, MISSING) if keeping is None else keeping
         if sys.modules.get(name) is not module or _reach.is_own(name) or allowed is MISSING:
-            raise Impure(f"{what} is module {name!r}, whose functions are not known to be pure")
+            raise ImpureGlobal(f"{what} is module {name!r}, whose functions are not known to be pure", "", module)
         if () in chains:
             raise Impure(f"{what} is module {name!r}, which is passed on")
         for chain in sorted(chains):

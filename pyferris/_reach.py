@@ -64,9 +64,10 @@ class Names:
     ``globals`` and ``cells``: name -> the attributes that follow it, ``()`` where its value goes elsewhere.
     ``written``: globals that are bound or deleted. ``imports``: (module's name, level, names of it).
     ``attributes``: every name that is not a global for certain; ``texts``: identifiers in constant strings.
+    ``refusal``: why it is not pure, as long as a global, or None, is bound to a value: see ``_purity``.
     """
 
-    __slots__ = ("attributes", "cells", "globals", "imports", "texts", "written")
+    __slots__ = ("attributes", "cells", "globals", "imports", "refusal", "texts", "written")
 
     def __init__(self) -> None:
         self.globals: dict[str, set[Chain]] = {}
@@ -75,6 +76,7 @@ class Names:
         self.imports: set[tuple[str, int, tuple[str, ...]]] = set()
         self.attributes: set[str] = set()
         self.texts: set[str] = set()
+        self.refusal: tuple[str, str | None, Any] | None = None
 
 
 _names: dict[CodeType, Names] = {}

@@ -120,88 +120,6 @@ PyObject* next(PyObject* object) {
     }
 }
 
-// A list or tuple of the items: theirs, where no other thread can come between and change it.
-PyObject* as_sequence(PyObject* items) {
-    if (kOneIsAttached && (PyList_CheckExact(items) || PyTuple_CheckExact(items))) return Py_NewRef(items);
-    return PySequence_List(items);
-}
-
-// `_start(pool, function, items, single, chunksize, capacity, timeout, return_exceptions, fail_fast, show, batch,
-// lanes=0)`
-PyObject* start(PyObject* object, PyObject* args) {
-    MapObject* self = as_map(object);
-    PyObject *pool = nullptr, *function = nullptr, *items = nullptr, *timeout = nullptr, *watcher = nullptr;
-    int single = 0, return_exceptions = 0, fail_fast = 0, batch = 0;
-    unsigned long long chunksize = 0, capacity = 0, lanes = 0;
-    if (PyArg_ParseTuple(args, "OOOpKKOppOp|K", &pool, &function, &items, &single, &chunksize, &capacity, &timeout,
-                         &return_exceptions, &fail_fast, &watcher, &batch, &lanes) == 0) {
-        return nullptr;
-    }
-    if (self->run != nullptr) {
-        PyErr_SetString(PyExc_RuntimeError, "this map was started already");
-        return nullptr;
-    }
-    if (PyObject_TypeCheck(pool, module_state().pool_core) == 0) {
-        return PyErr_Format(PyExc_TypeError, "a map runs in a SafeThreadPool, not in %R", pool);
-    }
-    auto* core = reinterpret_cast<PoolObject*>(pool);
-    if (core->shared == nullptr) {
-        raise_not_made();
-        return nullptr;
-    }
-    if (core->shared->closed.load(std::memory_order_acquire)) {
-        return refuse_submit(*core->shared, ThreadPool::SubmitResult::closed);
-    }
-    if (!parse_timeout(timeout, "timeout", &self->deadline)) return nullptr;
-    PyObject* context = nullptr;
-    if (!capture_context(&context)) return nullptr;
-    PyRef kept = PyRef::steal(context);
-    FutureObject* future = new_future();
-    if (future == nullptr) return nullptr;
-    PyRef claimed = PyRef::steal(as_object(future));
-    // Without a bound all items are taken at once. From here to the last `put` no code of Python's runs that could
-    // change a list: nothing is allocated that the collector knows.
-    const PyRef list = PyRef::steal(capacity == 0 ? as_sequence(items) : Py_NewRef(Py_None));
-    if (!list) return nullptr;
-    const PyRef source = PyRef::steal(capacity == 0 ? nullptr : PyObject_GetIter(items));
-    if (capacity != 0 && !source) return nullptr;
-    if (capacity == 0) capacity = static_cast<std::uint64_t>(PySequence_Fast_GET_SIZE(list.get()));
-    if (capacity > ItemClaims::kMostItems) {
-        return PyErr_Format(PyExc_OverflowError, "a map holds %llu items at most, not %llu; give a smaller buffersize",
-                            static_cast<unsigned long long>(ItemClaims::kMostItems), capacity);
-    }
-    future->state.mark_as_call();
-    future->state.claim();
-    MapOptions options;
-    options.single = single != 0;
-    options.return_exceptions = return_exceptions != 0;
-    options.fail_fast = fail_fast != 0;
-    options.batch = batch != 0;
-    options.chunksize = static_cast<std::uint32_t>(std::min<unsigned long long>(chunksize, ItemClaims::kMostItems));
-    options.capacity = capacity;
-    options.lanes = lanes;
-    auto run =
-        std::make_shared<MapRun>(core, Py_NewRef(function), kept.release(), as_future(claimed.release()), options);
-    {
-        const std::lock_guard lock(core->shared->mutex);
-        core->shared->maps.push_back(run);
-    }
-    self->step = std::max<std::uint64_t>(1, chunksize);
-    self->shown = now_ns();
-    if (watcher != Py_None) self->show = Py_NewRef(watcher);
-    self->run = std::move(run);
-    if (source) {
-        self->source = Py_NewRef(source.get());
-        if (fill(self)) Py_RETURN_NONE;
-        return nullptr;
-    }
-    const Py_ssize_t count = PySequence_Fast_GET_SIZE(list.get());
-    for (Py_ssize_t i = 0; i < count; ++i) self->run->put(Py_NewRef(PySequence_Fast_GET_ITEM(list.get(), i)));
-    if (count != 0 && !self->run->launch()) return nullptr;
-    self->run->finish_input();
-    Py_RETURN_NONE;
-}
-
 // `_results(take=False)`: the list of all; the first failure in time is raised at once. `take`: they are consumed.
 PyObject* results(PyObject* object, PyObject* args) {
     MapObject* self = as_map(object);
@@ -224,11 +142,10 @@ PyObject* results(PyObject* object, PyObject* args) {
         close_map(self);
         return nullptr;
     }
-    PyRef list = PyRef::steal(PyList_New(static_cast<Py_ssize_t>(run->added())));
+    std::uint64_t taken = 0;
+    PyRef list = PyRef::steal(run->outcomes(take != 0, &taken));
+    if (take != 0) self->given = taken;
     if (!list) return nullptr;
-    const std::uint64_t given = run->fill(list.get(), take != 0);
-    if (take != 0) self->given = given;
-    if (given != run->added()) return nullptr;
     if (!show(self, run->finished(), true)) return nullptr;
     return list.release();
 }
@@ -332,7 +249,7 @@ PyObject* get_count(PyObject* object, void* /*unused*/) {
 }
 
 PyMethodDef methods[] = {
-    {"_start", start, METH_VARARGS, nullptr},
+    {"_start", map_start, METH_VARARGS, nullptr},
     {"_results", results, METH_VARARGS, nullptr},
     {"_result", result, METH_O, nullptr},
     {"_has_run", has_run, METH_O, nullptr},
@@ -344,7 +261,7 @@ PyMethodDef methods[] = {
     {"_widen", map_widen, METH_O, nullptr},
     {"_run_by", map_run_by, METH_O, nullptr},
     {"_samples", map_samples, METH_NOARGS, nullptr},
-    {"_wait_while_cheap", map_wait_while_cheap, METH_O, nullptr},
+    {"_watch", map_watch, METH_VARARGS, nullptr},
     {"close", close, METH_NOARGS,
      "close($self, /)\n--\n\nCancel the items that have not run and ask the running calls to stop.\n\n"
      "Again does nothing. What is iterated over after that is empty. Any thread."},

@@ -9,12 +9,22 @@
 
 namespace pyferris::python {
 
-// `_widen(lanes)`
+namespace {
+
+constexpr std::uint64_t kBeginsWithinNs = 150'000;  // mostly
+
+}  // namespace
+
+// `_widen(lanes)`: who calls it waits for the map.
 PyObject* map_widen(PyObject* self, PyObject* lanes) {
     const std::size_t count = PyLong_AsSize_t(lanes);
-    MapRun* const run = run_of(as_map(self));
-    if (run == nullptr || PyErr_Occurred() != nullptr) return nullptr;
-    run->widen(count);
+    const std::shared_ptr<MapRun> run = as_map(self)->run;
+    if (run_of(as_map(self)) == nullptr || PyErr_Occurred() != nullptr) return nullptr;
+    if (!run->widen(count)) Py_RETURN_NONE;
+    PyThreadState* state = PyEval_SaveThread();
+    std::this_thread::sleep_for(std::chrono::nanoseconds(kBeginsWithinNs));
+    run->spread();
+    PyEval_RestoreThread(state);
     Py_RETURN_NONE;
 }
 
@@ -26,25 +36,50 @@ PyObject* map_run_by(PyObject* self, PyObject* batch) {
     Py_RETURN_NONE;
 }
 
-// `_wait_while_cheap(seconds)`: until an item takes longer, as far as can be told without the interpreter; True once
-// the map is over. False as well where its time is.
-PyObject* map_wait_while_cheap(PyObject* self, PyObject* number) {
-    const double seconds = PyFloat_AsDouble(number);
+// `_watch(pause, longest, item, rest, held, busy)`: waits, without the interpreter, and returns (over, late, computed).
+//
+// As long as an item takes less than `item` seconds, or all that are left less than `rest`, nobody looks. Else, after
+// `pause` seconds, the interpreter is asked for. Who gets it late, after more than `held` seconds, finds it held; where
+// the workers have computed on `busy` cores or more meanwhile, it is they who hold it, and the next look comes after
+// twice that pause, `longest` at most. Returns where they do not, where it was free twice, and once the map is over, or
+// its time; `late` is whether it was found held last, `computed` on how many cores they have computed since.
+PyObject* map_watch(PyObject* self, PyObject* args) {
+    double pause = 0, longest = 0, item = 0, rest = 0, held = 0, busy = 0;
+    if (PyArg_ParseTuple(args, "dddddd", &pause, &longest, &item, &rest, &held, &busy) == 0) return nullptr;
     const std::shared_ptr<MapRun> run = as_map(self)->run;
-    if (PyErr_Occurred() != nullptr || run_of(as_map(self)) == nullptr) return nullptr;
+    if (run_of(as_map(self)) == nullptr) return nullptr;
     const PyRef promise = PyRef::steal(run->promise(MapRun::kAll));
     if (!promise) return nullptr;
-    const double most = seconds * 1e9;
-    std::uint64_t seen = now_ns();
+    bool late = false;
+    bool free_before = false;
+    double computed = 0;
     std::uint64_t finished = run->finished();
-    const int done = wait_final_while(as_future(promise.get()), as_map(self)->deadline, [&] {
+    int done = 0;
+    for (;;) {
+        const std::uint64_t began = now_ns();
+        const std::uint64_t until = began + static_cast<std::uint64_t>(pause * 1e9);
+        const std::uint64_t computed_before = run->computed_ns();
+        std::uint64_t asked = began;
+        done = wait_final_while(as_future(promise.get()), as_map(self)->deadline, [&] {
+            const std::uint64_t now = now_ns();
+            const auto took = static_cast<double>(now - std::exchange(asked, now)) / 1e9;
+            const std::uint64_t before = std::exchange(finished, run->finished());
+            const auto count = static_cast<double>(finished - before);
+            return now < until || took < item * count ||
+                   took * static_cast<double>(run->added() - finished) < rest * count;
+        });
         const std::uint64_t now = now_ns();
-        const std::uint64_t before = std::exchange(finished, run->finished());
-        const auto took = static_cast<double>(now - std::exchange(seen, now));
-        return took < most * static_cast<double>(finished - before);
-    });
+        if (done != 0 || now >= as_map(self)->deadline) break;
+        computed = static_cast<double>(run->computed_ns() - computed_before) / static_cast<double>(now - began);
+        late = static_cast<double>(now - asked) / 1e9 > held;
+        if (late ? computed < busy : free_before) break;
+        free_before = !late;
+        if (late) pause = std::min(2 * pause, longest);
+    }
     run->forget(promise.get());
-    return done < 0 ? nullptr : PyBool_FromLong(done);
+    if (done < 0) return nullptr;
+    const bool over = done > 0 || now_ns() >= as_map(self)->deadline;
+    return Py_BuildValue("NNd", PyBool_FromLong(over ? 1 : 0), PyBool_FromLong(late ? 1 : 0), computed);
 }
 
 // `_samples()`: (index, nanoseconds) of some of the first items.

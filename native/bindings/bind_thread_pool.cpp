@@ -231,6 +231,18 @@ PyObject* close(PyObject* object, PyObject* by) {
     Py_RETURN_NONE;
 }
 
+// `_begin_brief()`: a worker goes as soon as it finds nothing queued. The first one starts now, while the caller makes
+// what it is to run.
+PyObject* begin_brief(PyObject* object, PyObject* /*unused*/) {
+    const std::shared_ptr<PoolShared> shared = shared_of(object);
+    if (shared == nullptr) return nullptr;
+    if (shared->threads != nullptr) {
+        shared->threads->go_when_idle();
+        shared->threads->start_workers(1);  // where that fails, the next submit tries, too
+    }
+    Py_RETURN_NONE;
+}
+
 PyObject* cancel_queued(PyObject* object, PyObject* /*unused*/) {
     const std::shared_ptr<PoolShared> shared = shared_of(object);
     if (shared == nullptr) return nullptr;
@@ -281,6 +293,13 @@ PyObject* get_queued(PyObject* object, void* /*unused*/) {
     return PyLong_FromSize_t(shared->threads == nullptr ? 0 : shared->threads->queued());
 }
 
+PyObject* get_computed(PyObject* object, void* /*unused*/) {
+    const std::shared_ptr<PoolShared> shared = shared_of(object);
+    if (shared == nullptr) return nullptr;
+    return PyFloat_FromDouble(shared->threads == nullptr ? 0.0
+                                                         : static_cast<double>(shared->threads->computed_ns()) / 1e9);
+}
+
 PyObject* get_closed(PyObject* object, void* /*unused*/) {
     const auto& shared = as_pool(object)->shared;
     return PyBool_FromLong(shared != nullptr && shared->closed.load(std::memory_order_acquire));
@@ -318,6 +337,7 @@ PyMethodDef methods[] = {
     {"_submit_thread", as_method(submit_thread), METH_FASTCALL, nullptr},
     {"_close", close, METH_O, nullptr},
     {"_refuse", refuse, METH_O, nullptr},
+    {"_begin_brief", begin_brief, METH_NOARGS, nullptr},
     {"_cancel_queued", cancel_queued, METH_NOARGS, nullptr},
     {"_stop_running", stop_running_method, METH_NOARGS, nullptr},
     {"_join", join_method, METH_O, nullptr},
@@ -327,9 +347,9 @@ PyMethodDef methods[] = {
 };
 
 PyGetSetDef properties[] = {
-    {"_active", get_active, nullptr, nullptr, nullptr}, {"_queued", get_queued, nullptr, nullptr, nullptr},
-    {"_closed", get_closed, nullptr, nullptr, nullptr}, {"_threads", get_threads, nullptr, nullptr, nullptr},
-    {nullptr, nullptr, nullptr, nullptr, nullptr},
+    {"_active", get_active, nullptr, nullptr, nullptr},     {"_queued", get_queued, nullptr, nullptr, nullptr},
+    {"_closed", get_closed, nullptr, nullptr, nullptr},     {"_threads", get_threads, nullptr, nullptr, nullptr},
+    {"_computed", get_computed, nullptr, nullptr, nullptr}, {nullptr, nullptr, nullptr, nullptr, nullptr},
 };
 
 PyMemberDef members[] = {

@@ -38,13 +38,12 @@ bool MapRun::run_batch(MapTask& task, PyObject* batch) {
 PyRef MapRun::take_items(std::uint64_t first, std::uint64_t count) {
     PyRef items = PyRef::steal(PyList_New(static_cast<Py_ssize_t>(count)));
     for (std::uint64_t i = 0; i < count; ++i) {
-        std::atomic<Word>& word = slot(first + i);
-        PyObject* item = object_in(word.load(std::memory_order_acquire));
-        word.store(0, std::memory_order_relaxed);
+        PyObject* item = take_argument(first + i);
+        if (item == nullptr) items = PyRef();
         if (items) {
             PyList_SET_ITEM(items.get(), static_cast<Py_ssize_t>(i), item);
         } else {
-            Py_DECREF(item);
+            Py_XDECREF(item);
         }
     }
     return items;

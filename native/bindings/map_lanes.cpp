@@ -12,7 +12,7 @@ constexpr std::size_t kMostSamples = 16;
 }  // namespace
 
 // Has up to `most` idle lanes work, of those that may.
-ThreadPool::SubmitResult MapRun::start_lanes(std::uint64_t most) {
+ThreadPool::SubmitResult MapRun::start_lanes(std::uint64_t most, std::size_t* started) {
     std::vector<MapTask*> tasks;
     {
         const std::lock_guard lock(mutex_);
@@ -29,20 +29,25 @@ ThreadPool::SubmitResult MapRun::start_lanes(std::uint64_t most) {
     ThreadPool::SubmitResult failure = ThreadPool::SubmitResult::queued;
     for (MapTask* task : tasks) {
         const ThreadPool::SubmitResult result = shared_->threads->submit(*task);
-        if (result == ThreadPool::SubmitResult::queued) continue;
+        if (result == ThreadPool::SubmitResult::queued) {
+            if (started != nullptr) ++*started;
+            continue;
+        }
         failure = result;
         release(*task);
     }
     return failure;
 }
 
-void MapRun::widen(std::size_t lanes) {
-    if (is_inline() || tasks_.empty()) return;
+bool MapRun::widen(std::size_t lanes) {
+    if (is_inline() || tasks_.empty()) return false;
     {
         const std::lock_guard lock(mutex_);
         open_.store(std::clamp<std::size_t>(lanes, 1, tasks_.size()), std::memory_order_release);
     }
-    if (!is_stopping()) start_lanes(tasks_.size());  // a lane that does not start leaves its items to the others
+    std::size_t started = 0;
+    if (!is_stopping()) start_lanes(tasks_.size(), &started);  // one that does not leaves its items to the others
+    return started != 0;
 }
 
 void MapRun::run_by(PyObject* batch) {

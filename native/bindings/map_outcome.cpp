@@ -49,12 +49,14 @@ void name_item(PyObject* error, std::uint64_t index) {
 }
 
 bool MapRun::is_ready(std::uint64_t index) const noexcept {
+    if (slots_ == nullptr) return true;
     if (index != kAll) return (slot(index).load(std::memory_order_acquire) & kTagMask) != 0;
     if (finished() == added()) return true;
     return fail_fast_.load(std::memory_order_acquire) && first_failure_.load(std::memory_order_acquire) != nullptr;
 }
 
 bool MapRun::has_run(std::uint64_t index) const noexcept {
+    if (slots_ == nullptr) return true;
     const Word tag = slot(index).load(std::memory_order_acquire) & kTagMask;
     return tag == kResult || tag == kFailure;
 }
@@ -78,23 +80,46 @@ PyObject* MapRun::outcome(std::uint64_t index, bool take) {
     return nullptr;
 }
 
-std::uint64_t MapRun::fill(PyObject* list, bool take) {
+// Null where they cannot become the memory of a list: not all are results, or there is no GIL, and lists are made of
+// something else. Null with an error set as well.
+PyObject* MapRun::list_of_slots() {
+#ifdef Py_GIL_DISABLED
+    return nullptr;
+#else
     const std::uint64_t count = added();
+    if (count != capacity_ || finished() != count) return nullptr;
     for (std::uint64_t i = 0; i < count; ++i) {
-        std::atomic<Word>& word = slot(i);
-        const Word found = word.load(std::memory_order_acquire);
-        PyObject* object = object_in(found);
-        if ((found & kTagMask) != kResult) {
-            object = outcome(i, take);
-            if (object == nullptr) return i;
-        } else if (take) {
-            word.store(0, std::memory_order_release);
-        } else {
-            Py_INCREF(object);
-        }
-        PyList_SET_ITEM(list, static_cast<Py_ssize_t>(i), object);
+        if ((slots_[i].load(std::memory_order_acquire) & kTagMask) != kResult) return nullptr;
     }
-    return count;
+    PyObject* list = PyList_New(0);
+    if (list == nullptr) return nullptr;
+    std::atomic<Word>* const slots = slots_.release();
+    for (std::uint64_t i = 0; i < count; ++i) {
+        slots[i].store(slots[i].load(std::memory_order_relaxed) & ~kTagMask, std::memory_order_relaxed);
+    }
+    reinterpret_cast<PyListObject*>(list)->ob_item = reinterpret_cast<PyObject**>(slots);
+    reinterpret_cast<PyListObject*>(list)->allocated = static_cast<Py_ssize_t>(count);
+    Py_SET_SIZE(reinterpret_cast<PyVarObject*>(list), static_cast<Py_ssize_t>(count));
+    return list;
+#endif
+}
+
+PyObject* MapRun::outcomes(bool take, std::uint64_t* taken) {
+    const std::uint64_t count = added();
+    *taken = 0;
+    if (take) {
+        PyObject* list = list_of_slots();
+        if (list != nullptr) *taken = count;
+        if (list != nullptr || PyErr_Occurred() != nullptr) return list;
+    }
+    PyRef list = PyRef::steal(PyList_New(static_cast<Py_ssize_t>(count)));
+    for (std::uint64_t i = 0; list && i < count; ++i) {
+        PyObject* object = outcome(i, take);
+        if (object == nullptr) return nullptr;
+        PyList_SET_ITEM(list.get(), static_cast<Py_ssize_t>(i), object);
+        if (take) *taken = i + 1;
+    }
+    return list.release();
 }
 
 void MapRun::raise_unsettled() {

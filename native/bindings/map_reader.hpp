@@ -44,10 +44,13 @@ bool fill(MapObject* self);
 /// Waits until `index` is ready or the map is over. False with an error set.
 bool wait(MapObject* self, std::uint64_t index);
 
+// See map_start.cpp.
+PyObject* map_start(PyObject* self, PyObject* args);
+
 // What `isolation="auto"` steers a map by, see bind_map_lanes.cpp.
 PyObject* map_widen(PyObject* self, PyObject* lanes);
 PyObject* map_run_by(PyObject* self, PyObject* batch);
 PyObject* map_samples(PyObject* self, PyObject* unused);
-PyObject* map_wait_while_cheap(PyObject* self, PyObject* seconds);
+PyObject* map_watch(PyObject* self, PyObject* args);
 
 }  // namespace pyferris::python

@@ -1,6 +1,7 @@
 #include "map_run.hpp"
 
 #include <algorithm>
+#include <new>
 
 #include "context_scope.hpp"
 #include "py_compat.hpp"
@@ -14,7 +15,7 @@ MapRun::MapRun(PoolObject* pool, PyObject* function, PyObject* context, FutureOb
       only_batches_(options.batch),
       capacity_(options.capacity),
       future_(future),
-      slots_(std::make_unique<std::atomic<Word>[]>(options.capacity)),
+      slots_(static_cast<std::atomic<Word>*>(PyMem_Calloc(options.capacity, sizeof(Word)))),
       claims_(std::min<std::uint64_t>(is_inline() ? 0 : shared_->threads->max_workers(), options.capacity),
               options.chunksize, options.batch,
               kOneIsAttached ? ItemClaims::Calls::take_turns : ItemClaims::Calls::overlap),
@@ -25,12 +26,17 @@ MapRun::MapRun(PoolObject* pool, PyObject* function, PyObject* context, FutureOb
       batch_(options.batch ? function : nullptr),
       open_(options.lanes == 0 ? tasks_.size() : std::min(options.lanes, tasks_.size())),
       fail_fast_(options.fail_fast) {
+    static_assert(sizeof(std::atomic<Word>) == sizeof(PyObject*));
+    if (slots_ == nullptr) throw std::bad_alloc();
     for (std::size_t lane = 0; lane < tasks_.size(); ++lane) tasks_[lane].lane = lane;
 }
 
 MapRun::~MapRun() {
-    if (!may_drop()) return;
-    for (std::uint64_t i = 0; !read_out_ && i < capacity_; ++i) {
+    if (!may_drop()) {
+        static_cast<void>(slots_.release());
+        return;
+    }
+    for (std::uint64_t i = 0; slots_ != nullptr && !read_out_ && i < capacity_; ++i) {
         Py_XDECREF(object_in(slots_[i].load(std::memory_order_acquire)));
     }
     for (const Reader& reader : readers_) Py_DECREF(as_object(reader.promise));
@@ -52,6 +58,21 @@ void MapRun::put(PyObject* item) noexcept {
     const std::uint64_t index = added();
     slot(index).store(tagged(item, 0), std::memory_order_release);
     added_.store(index + 1, std::memory_order_release);
+}
+
+void MapRun::put_range(long long start, long long step, std::uint64_t count) noexcept {
+    start_ = start;
+    step_ = step;
+    added_.store(count, std::memory_order_release);
+}
+
+// What only the thread that has claimed the item takes. Null with an error set: there is no memory for it.
+PyObject* MapRun::take_argument(std::uint64_t index) {
+    std::atomic<Word>& word = slot(index);
+    PyObject* item = object_in(word.load(std::memory_order_acquire));
+    if (item == nullptr && step_ != 0) return PyLong_FromLongLong(start_ + static_cast<long long>(index) * step_);
+    word.store(0, std::memory_order_relaxed);
+    return item;
 }
 
 bool MapRun::launch() {
@@ -166,10 +187,9 @@ bool MapRun::run_lane(MapTask& task) {
 }
 
 void MapRun::run_item(std::uint64_t index) {
-    std::atomic<Word>& word = slot(index);
-    PyObject* item = object_in(word.load(std::memory_order_acquire));
-    word.store(0, std::memory_order_relaxed);  // an argument is taken only by who has claimed it
-    if (only_batches_) {                       // a worker that helps
+    PyObject* item = take_argument(index);
+    if (item == nullptr) return fail(index, take_raised());
+    if (only_batches_) {  // a worker that helps
         const PyRef items = PyRef::steal(Py_BuildValue("[N]", item));
         const PyRef outcome = PyRef::steal(items ? PyObject_CallOneArg(function_, items.get()) : nullptr);
         return settle_batch(index, 1, items.get(), outcome.get());
@@ -177,7 +197,10 @@ void MapRun::run_item(std::uint64_t index) {
     PyObject* result = nullptr;
     if (single_) {
         PyObject* stack[2] = {nullptr, item};
-        result = PyObject_Vectorcall(function_, stack + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
+        constexpr std::size_t kOne = 1 | PY_VECTORCALL_ARGUMENTS_OFFSET;
+        result = PyFunction_Check(function_)  // which needs no check that what it gives goes with what it raises
+                     ? reinterpret_cast<PyFunctionObject*>(function_)->vectorcall(function_, stack + 1, kOne, nullptr)
+                     : PyObject_Vectorcall(function_, stack + 1, kOne, nullptr);
     } else {
         result = PyObject_Vectorcall(function_, &PyTuple_GET_ITEM(item, 0),
                                      static_cast<std::size_t>(PyTuple_GET_SIZE(item)), nullptr);
@@ -281,7 +304,7 @@ void MapRun::abandon(bool read_out) {
     abandoned_.store(true, std::memory_order_seq_cst);
     std::atomic_thread_fence(std::memory_order_seq_cst);
     const bool over = is_over();  // then nobody else takes anything
-    for (std::uint64_t i = 0; !read_out && i < capacity_; ++i) {
+    for (std::uint64_t i = 0; slots_ != nullptr && !read_out && i < capacity_; ++i) {
         Word word = slots_[i].load(std::memory_order_acquire);
         if ((word & kTagMask) == 0) continue;
         if (over) {
@@ -356,7 +379,7 @@ void MapRun::end_if_idle() {
 
 int MapRun::traverse(visitproc visit, void* arg) const {
     if (busy_.load(std::memory_order_acquire) != 0) return 0;
-    for (std::uint64_t i = 0; i < capacity_; ++i) {
+    for (std::uint64_t i = 0; slots_ != nullptr && i < capacity_; ++i) {
         PyObject* object = object_in(slots_[i].load(std::memory_order_acquire));
         Py_VISIT(object);
     }

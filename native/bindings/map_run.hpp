@@ -1,9 +1,11 @@
 // The run of one map in a pool: its items, their results, and the tasks by which workers go through them.
 //
 // No future an item: an item is one word, its slot. It holds the argument, then nothing while the item runs, then the
-// result or the failure, until the reader takes it.
+// result or the failure, until the reader takes it. The argument of a range is made when the item runs.
 //
 //   argument --run--> (empty) --settle--> result | failure | cancelled --take--> (empty)
+//
+// Where there is a GIL, a reader that takes all at once takes the slots themselves, as the memory of its list.
 //
 // Each worker has a lane (item_claims.hpp) with a task of its own, which runs items for 200 µs at most and then goes to
 // the back of the pool's queue. A map is over when its items have all run, or when it was stopped and no lane runs any
@@ -76,6 +78,8 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
     bool has_room(std::uint64_t read, std::uint64_t count) const noexcept;
     /// The reader's: adds an item, whose reference is taken over. It does not run before `launch`.
     void put(PyObject* item) noexcept;
+    /// The reader's, instead: adds the members of a range, `count` of them, `step` after `step` from `start`.
+    void put_range(long long start, long long step, std::uint64_t count) noexcept;
     /// The reader's: has run what was put since the last time. False with an error set: the pool is closed, or has no
     /// thread; what has not settled gives that error from then on.
     bool launch();
@@ -90,8 +94,9 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
     bool is_over() const noexcept { return over_.load(std::memory_order_acquire); }
     /// What a settled item gave: a new reference, or null with its error raised. `take`: and empties its slot.
     PyObject* outcome(std::uint64_t index, bool take);
-    /// Fills the list with what all items gave, which have settled; how many: less than all with an error set.
-    std::uint64_t fill(PyObject* list, bool take);
+    /// A list of what all items gave, which have settled. `take`: and empties their slots; `*taken`: how many it has
+    /// emptied, also where it gives null with the error set of one that failed.
+    PyObject* outcomes(bool take, std::uint64_t* taken);
     /// Raises why an item that has not settled never will: CancelledError, or what broke the pool.
     void raise_unsettled();
     /// Raises the failure that came first in time, if there is one: then true.
@@ -102,11 +107,18 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
     void forget(PyObject* promise);
     /// Nanoseconds for which its items last at least, where they go elsewhere many at a time; else 0. Any thread.
     std::uint64_t lasts_ns() const noexcept;
+    /// Nanoseconds that its pool's threads have computed. Any thread.
+    std::uint64_t computed_ns() const { return is_inline() ? 0 : shared_->threads->computed_ns(); }
     /// On a worker of the pool: runs items here until `index` is ready or none is left.
     void help(std::uint64_t index);
 
     /// So many lanes work from now on, one at least; those that are one too many after their present run.
-    void widen(std::size_t lanes);
+    /// True if any has begun to.
+    bool widen(std::size_t lanes);
+    /// Those that share a core go apart, where there are idle ones. Any thread.
+    void spread() const {
+        if (!is_inline()) shared_->threads->spread();
+    }
     /// From now on `batch` runs the items, a run at once, as with `MapOptions::batch`; null: each is called here.
     void run_by(PyObject* batch);
     /// How long some of the first items took that were timed alone: (index, nanoseconds).
@@ -164,8 +176,13 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
     bool is_stopping() const noexcept {
         return stopped_.load(std::memory_order_acquire) || future_->state.stop_requested();
     }
+    struct FreeSlots {
+        void operator()(std::atomic<Word>* slots) const noexcept { PyMem_Free(slots); }
+    };
+    PyObject* take_argument(std::uint64_t index);
+    PyObject* list_of_slots();
     bool run_lane(MapTask& task);
-    ThreadPool::SubmitResult start_lanes(std::uint64_t most);
+    ThreadPool::SubmitResult start_lanes(std::uint64_t most, std::size_t* started = nullptr);
     bool run_batch(MapTask& task, PyObject* batch);
     PyRef take_items(std::uint64_t first, std::uint64_t count);
     void settle_batch(std::uint64_t first, std::uint64_t count, PyObject* items, PyObject* outcome);
@@ -188,7 +205,7 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
     const bool only_batches_;  // the function takes lists of items only
     const std::uint64_t capacity_;
     FutureObject* const future_;
-    const std::unique_ptr<std::atomic<Word>[]> slots_;
+    std::unique_ptr<std::atomic<Word>[], FreeSlots> slots_;  // null once the reader has them
     ItemClaims claims_;
     std::vector<MapTask> tasks_;  // one a lane
 
@@ -197,6 +214,8 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
     PyObject* function_;
     PyObject* context_;
     bool read_out_ = false;
+    long long start_ = 0;             // of a range
+    long long step_ = 0;              // likewise; 0 where the items are no range
     std::vector<PyObject*> batches_;  // those of `run_by`; changed under the mutex
 
     std::atomic<PyObject*> batch_{nullptr};  // runs items a run at once: `function_`, or one of `batches_`

@@ -17,8 +17,9 @@ namespace {
 
 thread_local PyWorker* this_worker = nullptr;
 
-constexpr std::uint32_t kLookAfter = 64;     // calls between two looks at the clock
-constexpr std::uint64_t kHoldOffNs = 3'000;  // an event loop's way from a submit to its next wait
+constexpr std::uint32_t kLookAfter = 64;           // calls between two looks at the clock
+constexpr std::uint64_t kHoldOffNs = 3'000;        // an event loop's way from a submit to its next wait
+constexpr std::uint64_t kFirstHoldOffNs = 50'000;  // the same of who makes a pool for one call; as long as a wake-up
 constexpr std::uint64_t kLeastPatienceNs = 1'000'000;
 
 // How long a worker may hold the GIL, in ns: a while longer than the switch interval, so that a thread that waits for
@@ -110,14 +111,31 @@ PyWorker* current_worker() noexcept { return this_worker; }
 WakeBatch* current_worker_batch() noexcept { return this_worker == nullptr ? nullptr : &this_worker->batch(); }
 
 PyWorker::PyWorker(std::shared_ptr<PoolShared> shared, std::size_t index, PyObject* initializer, PyObject* initargs)
-    : shared_(std::move(shared)), index_(index), initializer_(initializer), initargs_(initargs) {}
+    : shared_(std::move(shared)),
+      index_(index),
+      released_(gil_releases()),
+      initializer_(initializer),
+      initargs_(initargs) {}
 
 // What Python gave was dropped in `stop`, attached.
 PyWorker::~PyWorker() = default;
 
+// Whoever submitted the task holds the GIL still, and is mostly about to wait, on this call or in its event loop. A
+// thread that asks for a GIL that is held sleeps, and is woken through the kernel; one that comes a moment later finds
+// it free.
+static void hold_off(std::uint64_t released, std::uint64_t longest_ns) {
+#ifndef Py_GIL_DISABLED
+    spin_until([released] { return gil_releases() != released; }, longest_ns);
+#else
+    static_cast<void>(released);
+    static_cast<void>(longest_ns);
+#endif
+}
+
 bool PyWorker::start() {
     this_worker = this;
     state_ = new_thread_state(shared_->interpreter);
+    hold_off(released_, kFirstHoldOffNs);
     PyEval_RestoreThread(state_);
     keep_spare_context();
     {
@@ -153,14 +171,8 @@ bool PyWorker::initialize() {
     return result != nullptr;
 }
 
-// Whoever submitted the task holds the GIL still, and is mostly about to wait, on this call or in its event loop. A
-// thread that asks for a GIL that is held sleeps, and is woken through the kernel; one that comes a moment later finds
-// it free.
 bool PyWorker::attach() {
-#ifndef Py_GIL_DISABLED
-    const std::uint64_t released = gil_releases();
-    spin_until([released] { return gil_releases() != released; }, kHoldOffNs);
-#endif
+    hold_off(gil_releases(), kHoldOffNs);
     PyEval_RestoreThread(state_);
     attached_at_ = now_ns();
     return true;
@@ -180,23 +192,23 @@ void PyWorker::run(Task& task) {
 void PyWorker::run_call(CallTask& task) {
     FutureObject* future = future_of(task);
     if (future->state.claim()) {
-        enter(future);
+        begin_call(future);
         run_claimed(future);
-        leave();
+        end_call();
         shared_->active.fetch_sub(1, std::memory_order_relaxed);
     }
     Py_DECREF(as_object(future));
 }
 
 // Others look at what runs with the mutex held; where there is a GIL, that keeps them away already.
-void PyWorker::enter(FutureObject* future) {
+void PyWorker::begin_call(FutureObject* future) {
 #ifdef Py_GIL_DISABLED
     const std::lock_guard lock(shared_->mutex);
 #endif
     running_.push_back(future);
 }
 
-void PyWorker::leave() {
+void PyWorker::end_call() {
 #ifdef Py_GIL_DISABLED
     const std::lock_guard lock(shared_->mutex);
 #endif
@@ -239,8 +251,21 @@ void PyWorker::detach() {
     if (!owed_.empty()) wake_loops(false);
 }
 
+// Who waits for its last task takes longer to wake up than this thread needs the GIL yet.
+void PyWorker::leave() {
+    batch_.flush();
+    wake_loops(true);
+    state_ = PyThreadState_Get();
+    end();
+}
+
 void PyWorker::stop() {
     PyEval_RestoreThread(state_);
+    end();
+}
+
+// Attached; lets go of the interpreter for good.
+void PyWorker::end() {
     PyObject* thread = nullptr;
     {
         const std::lock_guard lock(shared_->mutex);

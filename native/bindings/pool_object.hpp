@@ -64,6 +64,7 @@ class PyWorker final : public WorkerDriver {
     void run(Task& task) override;
     void between() override;
     void detach() override;
+    void leave() override;
     void stop() override;
 
     /// The calls that it runs, each inside the one before; not those of maps. Read with the pool's mutex held,
@@ -78,15 +79,17 @@ class PyWorker final : public WorkerDriver {
 
   private:
     bool initialize();
+    void end();
     void run_call(CallTask& task);
-    void enter(FutureObject* future);
-    void leave();
+    void begin_call(FutureObject* future);
+    void end_call();
     void wake_loops(bool attached);
     bool has_held_long();
 
     const std::shared_ptr<PoolShared> shared_;
     const std::size_t index_;
-    PyObject* initializer_;  // strong until `start` has called it; no PyRef: see thread_pool.cpp on destructors
+    const std::uint64_t released_;  // `gil_releases` of when it was asked for
+    PyObject* initializer_;         // strong until `start` has called it; no PyRef: see thread_pool.cpp on destructors
     PyObject* initargs_;
     PyThreadState* state_ = nullptr;
     PyObject* thread_ = nullptr;  // the threading.Thread that stands for it

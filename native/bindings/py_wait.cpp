@@ -81,15 +81,16 @@ namespace {
 std::atomic<std::uint64_t> releases{0};  // see gil_releases
 
 // A signal that comes after the interpreter last looked for one and before the lock sleeps interrupts nothing. So the
-// thread that handles signals looks again, soon at first, then ever more seldom.
-constexpr std::uint64_t kFirstLookNs = 1'000'000;
+// thread that handles signals looks again, soon at first, then more seldom.
+constexpr std::uint64_t kFirstLookNs = 16'000'000;
 constexpr std::uint64_t kLastLookNs = 256'000'000;
 
 // Each look makes a thread that computes wait for the GIL, so the next one comes much later.
 constexpr std::uint64_t kLookGrowth = 16;
 
-// How often a thread asks whether it is to wait on.
-constexpr std::uint64_t kAskNs = 2'000'000;
+// After how long a thread asks whether it is to wait on: twice as long each time.
+constexpr std::uint64_t kFirstAskNs = 500'000;
+constexpr std::uint64_t kLastAskNs = 2'000'000;
 
 // An isolated call that waits looks so often whether it was asked to stop: the exception that is raised in it for that
 // comes only when it runs Python code again. It must not wait on, or it takes what nobody will get.
@@ -110,6 +111,7 @@ WaitResult wait_attached(Parker& parker, Deadline deadline) { return wait_attach
 
 WaitResult wait_attached_while(Parker& parker, Deadline deadline, const std::function<bool()>& waits_on) {
     const bool isolated = current_isolated_worker();
+    std::uint64_t ask_ns = kFirstAskNs;
     std::uint64_t look_ns = handles_signals() ? kFirstLookNs : 0;
     if (isolated) look_ns = kLookForStopNs;
     for (;;) {
@@ -120,7 +122,8 @@ WaitResult wait_attached_while(Parker& parker, Deadline deadline, const std::fun
         ParkResult result = ParkResult::timed_out;
         bool enough = false;
         do {
-            const Deadline next = waits_on ? std::min(until, deadline_after(kAskNs)) : until;
+            const Deadline next = waits_on ? std::min(until, deadline_after(ask_ns)) : until;
+            ask_ns = std::min(2 * ask_ns, kLastAskNs);
             result = parker.park(next);
             if (result != ParkResult::timed_out || next == until) break;
             enough = !waits_on();

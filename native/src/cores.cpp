@@ -2,6 +2,7 @@
 
 #ifdef __linux__
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -21,25 +22,41 @@ namespace {
 constexpr int kProcessorField = 39;  // of a thread's line in /proc, see proc(5)
 constexpr int kStateField = 3;
 
-// Whether it runs there, or is about to.
-bool runs_on(const Seen& seen) noexcept {
+// Where a thread runs, or is about to; -1 where it does not, or cannot be told.
+int core_of(long thread) noexcept {
     char path[64];
-    std::snprintf(path, sizeof path, "/proc/self/task/%ld/stat", seen.thread);
+    std::snprintf(path, sizeof path, "/proc/self/task/%ld/stat", thread);
     const int file = open(path, O_RDONLY | O_CLOEXEC);
-    if (file < 0) return false;
+    if (file < 0) return -1;
     char text[1024];
     const ssize_t length = read(file, text, sizeof text - 1);
     close(file);
-    if (length <= 0) return false;
+    if (length <= 0) return -1;
     text[length] = '\0';
     const char* at = std::strrchr(text, ')');  // the end of the second field, which may have anything in it
-    if (at == nullptr || at[1] != ' ' || at[2] != 'R') return false;
+    if (at == nullptr || at[1] != ' ' || at[2] != 'R') return -1;
     at += 2;
     for (int field = kStateField; field < kProcessorField && at != nullptr; ++field) {
         at = std::strchr(at, ' ');
         if (at != nullptr) ++at;
     }
-    return at != nullptr && std::atoi(at) == seen.core;
+    return at != nullptr ? std::atoi(at) : -1;
+}
+
+// Moves a thread to one of the cores that it may use and that is not `taken`, and takes that.
+void move_apart(pthread_t thread, cpu_set_t* taken) noexcept {
+    cpu_set_t allowed;
+    if (pthread_getaffinity_np(thread, sizeof allowed, &allowed) != 0) return;
+    for (std::size_t core = 0; core < CPU_SETSIZE; ++core) {
+        if (!CPU_ISSET(core, &allowed) || CPU_ISSET(core, taken)) continue;
+        cpu_set_t only;
+        CPU_ZERO(&only);
+        CPU_SET(core, &only);
+        if (pthread_setaffinity_np(thread, sizeof only, &only) != 0) continue;
+        pthread_setaffinity_np(thread, sizeof allowed, &allowed);
+        CPU_SET(core, taken);
+        return;
+    }
 }
 
 }  // namespace
@@ -51,7 +68,7 @@ Seen see_this_thread() noexcept {
 
 int leave_to_others(const std::vector<Seen>& others) noexcept {
     const int mine = sched_getcpu();
-    const auto here = [mine](const Seen& other) { return other.core == mine && runs_on(other); };
+    const auto here = [mine](const Seen& other) { return other.core == mine && core_of(other.thread) == mine; };
     if (mine < 0 || std::none_of(others.begin(), others.end(), here)) return mine;
     cpu_set_t allowed;
     if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return mine;  // also where a machine has more than fit in
@@ -67,7 +84,23 @@ int leave_to_others(const std::vector<Seen>& others) noexcept {
     return sched_getcpu();
 }
 
+void spread(const std::vector<Runner>& runners) noexcept {
+    cpu_set_t taken;
+    CPU_ZERO(&taken);
+    std::vector<pthread_t> close;
+    for (const Runner& runner : runners) {
+        const int core = runner.number == 0 ? -1 : core_of(runner.number);
+        if (core >= CPU_SETSIZE) return;
+        const bool shares = core >= 0 && CPU_ISSET(static_cast<std::size_t>(core), &taken);
+        if (runner.number == 0 || shares) close.push_back(runner.thread);
+        if (core >= 0) CPU_SET(static_cast<std::size_t>(core), &taken);
+    }
+    for (const pthread_t thread : close) move_apart(thread, &taken);
+}
+
 #else
+
+void spread(const std::vector<Runner>& /*runners*/) noexcept {}
 
 Seen see_this_thread() noexcept { return {0, -1}; }
 

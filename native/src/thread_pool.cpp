@@ -1,12 +1,15 @@
 #include "pyferris/thread_pool.hpp"
 
 #include <algorithm>
+#include <ctime>
 #include <iterator>
 #include <utility>
 
 #include "detail/detach_thread.hpp"
 #include "detail/pool_worker.hpp"
+#include "detail/thread_clock.hpp"
 #include "pyferris/blocked_wait.hpp"
+#include "pyferris/cores.hpp"
 #include "pyferris/fork_guard.hpp"
 #include "pyferris/future_state.hpp"
 
@@ -64,8 +67,8 @@ ThreadPool::SubmitResult ThreadPool::submit(Task& task) {
         queue_.push_back(task);
         queued_.store(queue_.size(), std::memory_order_relaxed);
         const std::size_t coming = spinning_ + starting_ + (searching_ ? 1 : 0);
-        if (coming == 0 && (!idle_.empty() || live_ == max_workers_)) wake = pick_idle();
-        if (wake == nullptr && live_ < max_workers_ && queue_.size() > coming + idle_.size()) {
+        if (coming == 0 && (!idle_.empty() || !has_room())) wake = pick_idle();
+        if (wake == nullptr && has_room() && queue_.size() > coming + idle_.size()) {
             start = true;
             ++starting_;
             ++live_;
@@ -74,7 +77,7 @@ ThreadPool::SubmitResult ThreadPool::submit(Task& task) {
     if (wake != nullptr) wake->parker.unpark();
     if (!start || start_worker()) return SubmitResult::queued;
     const std::lock_guard lock(mutex_);
-    if (live_ != 0 || !queue_.remove(task)) {  // another worker will come to it
+    if (live_ != leaving_ || !queue_.remove(task)) {  // another worker will come to it
         if (!helpers_.empty() && !searching_ && (wake = pick_idle()) != nullptr) wake->parker.unpark();
         return SubmitResult::queued;
     }
@@ -131,7 +134,7 @@ void ThreadPool::close() {
 
 bool ThreadPool::is_closed() const {
     const std::lock_guard lock(mutex_);
-    return closed_;
+    return closed_.load(std::memory_order_relaxed);
 }
 
 bool ThreadPool::add_joiner(WaitQueue::Node& node) {
@@ -144,6 +147,11 @@ bool ThreadPool::add_joiner(WaitQueue::Node& node) {
 bool ThreadPool::remove_joiner(WaitQueue::Node& node) {
     const std::lock_guard lock(mutex_);
     return joiners_.remove(node);
+}
+
+void ThreadPool::go_when_idle() {
+    const std::lock_guard lock(mutex_);
+    goes_when_idle_ = true;
 }
 
 void ThreadPool::reap() {
@@ -163,6 +171,28 @@ std::size_t ThreadPool::queued() const {
 std::size_t ThreadPool::live_workers() const {
     const std::lock_guard lock(mutex_);
     return live_;
+}
+
+std::uint64_t ThreadPool::computed_ns() const {
+#ifdef __linux__
+    const std::lock_guard lock(mutex_);
+    std::uint64_t total = gone_ns_;
+    for (const Worker* worker : workers_) {
+        if (worker->made) total += pyferris::computed_ns(worker->thread);
+    }
+    return total;
+#else
+    return static_cast<std::uint64_t>(std::clock()) * (1'000'000'000 / CLOCKS_PER_SEC);
+#endif
+}
+
+void ThreadPool::spread() const {
+    const std::lock_guard lock(mutex_);  // keeps the threads from being joined
+    std::vector<Runner> runners;
+    for (const Worker* worker : workers_) {
+        if (worker->made) runners.push_back({worker->thread, worker->number});
+    }
+    pyferris::spread(runners);
 }
 
 bool ThreadPool::is_current() const noexcept { return current_ != nullptr && current_->pool.get() == this; }
@@ -195,10 +225,11 @@ void ThreadPool::after_fork_in_child(const std::function<void(Task&)>& orphan) {
         pool->workers_.clear();
         pool->idle_.clear();
         pool->helpers_.clear();
-        pool->starting_ = pool->spinning_ = pool->live_ = 0;
+        pool->starting_ = pool->spinning_ = pool->live_ = pool->leaving_ = 0;
         if (current_ != nullptr && current_->pool.get() == pool) {  // a call of this pool has forked, and goes on here
             pool->workers_.push_back(current_);
             pool->live_ = 1;
+            pool->leaving_ = current_->leaving ? 1 : 0;
         }
         pool->searching_ = false;
         if (pool->live_ == 0) {  // for a signal handler that has forked in this thread's wait

@@ -109,4 +109,88 @@ TEST(Cores, AThreadStaysWhereItMayNotLeave) {
     allow(all);
 }
 
+namespace {
+
+// A thread that computes, and goes to a core when it is told.
+class Wanderer {
+  public:
+    explicit Wanderer(std::vector<int> all) : all_(std::move(all)) {
+        thread_ = std::thread([this] {
+            number_.store(see_this_thread().thread);
+            while (!stop_.load()) {
+                const int core = goal_.exchange(-1);
+                if (core >= 0) go_to(core, all_);
+                core_.store(sched_getcpu());
+                ++steps_;
+            }
+        });
+        while (steps_.load() == 0) std::this_thread::yield();
+    }
+    ~Wanderer() {
+        stop_.store(true);
+        thread_.join();
+    }
+    void go(int core) {
+        goal_.store(core);
+        while (goal_.load() != -1) std::this_thread::yield();
+        static_cast<void>(core_now());
+    }
+    int core_now() {
+        const long before = steps_.load();
+        while (steps_.load() < before + 2) std::this_thread::yield();
+        return core_.load();
+    }
+    pyferris::Runner runner() { return {thread_.native_handle(), number_.load()}; }
+
+  private:
+    const std::vector<int> all_;
+    std::atomic<bool> stop_{false};
+    std::atomic<int> goal_{-1};
+    std::atomic<int> core_{-1};
+    std::atomic<long> steps_{0};
+    std::atomic<long> number_{0};
+    std::thread thread_;
+};
+
+std::vector<int> cores_of(const pyferris::Runner& runner) {
+    cpu_set_t set;
+    pthread_getaffinity_np(runner.thread, sizeof set, &set);
+    std::vector<int> found;
+    for (int core = 0; core < CPU_SETSIZE; ++core) {
+        if (CPU_ISSET(static_cast<std::size_t>(core), &set)) found.push_back(core);
+    }
+    return found;
+}
+
+}  // namespace
+
+TEST(Cores, ThreadsThatComputeOnOneCoreGoApart) {
+    const std::vector<int> all = allowed_cores();
+    if (all.size() < 2) GTEST_SKIP() << "one core";
+    Wanderer first(all);
+    Wanderer second(all);
+    int apart = 0;
+    for (int i = 0; i < 20; ++i) {
+        first.go(all[0]);
+        second.go(all[0]);
+        pyferris::spread({first.runner(), second.runner()});
+        apart += second.core_now() != first.core_now() ? 1 : 0;
+    }
+    EXPECT_GE(apart, 15);  // the system may move them as well
+    EXPECT_EQ(cores_of(first.runner()), all);
+    EXPECT_EQ(cores_of(second.runner()), all);
+}
+
+TEST(Cores, OneThatMayUseNoOtherCoreStays) {
+    const std::vector<int> all = allowed_cores();
+    Wanderer first(all);
+    Wanderer second({all[0]});
+    first.go(all[0]);
+    second.go(all[0]);
+    pyferris::spread({first.runner(), second.runner()});
+    EXPECT_EQ(second.core_now(), all[0]);
+    EXPECT_EQ(cores_of(second.runner()), std::vector<int>{all[0]});
+    pyferris::spread({});
+}
+
 #endif

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <functional>
 #include <latch>
@@ -7,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "pyferris/clock.hpp"
 #include "pyferris/thread_pool.hpp"
 
 namespace pyferris {
@@ -154,6 +156,80 @@ TEST(ThreadPool, WorkersCanBeThereBeforeTheFirstTask) {
     EXPECT_EQ(ran, 1);
     pool->start_workers(1);
     EXPECT_EQ(pool->live_workers(), 0U);
+}
+
+void wait_until_gone(const ThreadPool& pool) {
+    while (pool.live_workers() != 0) std::this_thread::yield();
+}
+
+TEST(ThreadPool, WorkersOfABriefPoolGoWhenNothingIsQueued) {
+    const auto pool = make_pool(2);
+    pool->go_when_idle();
+    std::atomic<int> ran{0};
+    FunctionTask first([&] { ++ran; });
+    FunctionTask second([&] { ++ran; });
+    for (int i = 1; i <= 200; ++i) {
+        ASSERT_EQ(pool->submit(first), ThreadPool::SubmitResult::queued);
+        ASSERT_EQ(pool->submit(second), ThreadPool::SubmitResult::queued);
+        wait_until_gone(*pool);
+        EXPECT_EQ(ran, 2 * i);
+    }
+    EXPECT_EQ(pool->start_workers(1), 1U);
+    wait_until_gone(*pool);
+    EXPECT_FALSE(pool->is_closed());
+    end(*pool);
+}
+
+TEST(ThreadPool, ASubmitCountsOnNoWorkerThatIsAboutToGo) {
+    for (const std::size_t workers : {1U, 2U}) {
+        const auto pool = make_pool(workers);
+        pool->go_when_idle();
+        constexpr int kEach = 3000;
+        std::atomic<int> ran{0};
+        std::vector<std::unique_ptr<FunctionTask>> tasks;  // kept: a worker may still be leaving one that has run
+        std::array<std::atomic<int>, 2> done{};
+        for (int i = 0; i < 2 * kEach; ++i) {
+            tasks.push_back(std::make_unique<FunctionTask>([&, part = static_cast<std::size_t>(i % 2)] {
+                ++ran;
+                ++done[part];
+                done[part].notify_one();
+            }));
+        }
+        std::vector<std::thread> submitters;
+        for (int part = 0; part < 2; ++part) {
+            submitters.emplace_back([&, part] {
+                for (int i = 0; i < kEach; ++i) {
+                    EXPECT_EQ(pool->submit(*tasks[static_cast<std::size_t>(2 * i + part)]),
+                              ThreadPool::SubmitResult::queued);
+                    done[static_cast<std::size_t>(part)].wait(i);
+                }
+            });
+        }
+        for (auto& thread : submitters) thread.join();
+        EXPECT_EQ(ran, 2 * kEach);
+        end(*pool);
+    }
+}
+
+TEST(ThreadPool, WhatItsWorkersHaveComputedIsKeptWhenTheyAreGone) {
+    const auto pool = make_pool(1);
+    EXPECT_EQ(pool->computed_ns(), 0U);
+    std::latch computed(1);
+    std::latch gate(1);
+    FunctionTask task([&] {
+        const std::uint64_t until = now_ns() + 20'000'000;
+        while (now_ns() < until) {
+        }
+        computed.count_down();
+        gate.wait();
+    });
+    pool->submit(task);
+    computed.wait();
+    const std::uint64_t alive = pool->computed_ns();
+    EXPECT_GT(alive, 1'000'000U);  // of 20 ms, on a busy machine
+    gate.count_down();
+    end(*pool);
+    EXPECT_GE(pool->computed_ns(), alive);
 }
 
 // Attaches only for the first `most` times, all workers together.

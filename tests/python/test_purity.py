@@ -16,6 +16,7 @@ import re
 import sys
 import threading
 import time
+import types
 from collections.abc import Iterator
 from typing import Any
 from unittest import mock
@@ -489,6 +490,46 @@ def test_patched_functions_are_impure() -> None:
         assert _purity.why_impure(lambda x: helper(x))
     assert _purity.why_impure(lower) is None
     assert _purity.why_impure(dump) is None
+
+
+def test_what_was_refused_for_a_global_is_looked_at_anew_when_that_is_another_one() -> None:
+    """Refusals are remembered."""
+    space: dict[str, Any] = {"__name__": "somewhere", "module": threading}
+    exec("def uses(x):\n    return module.floor(x)\ndef prints(x):\n    return print(x)", space)
+    for _ in range(2):
+        assert "module 'threading'" in str(_purity.why_impure(space["uses"]))
+        assert "uses print" in str(_purity.why_impure(space["prints"]))
+    space["module"] = math
+    space["print"] = helper
+    assert _purity.why_impure(space["uses"]) is None
+    assert _purity.why_impure(space["prints"]) is None
+    space["module"] = threading
+    del space["print"]
+    assert "module 'threading'" in str(_purity.why_impure(space["uses"]))
+    assert "uses print" in str(_purity.why_impure(space["prints"]))
+
+
+def test_what_was_refused_for_its_code_is_refused_whatever_it_is_bound_to() -> None:
+    def uses(x: float) -> float:
+        with x:  # type: ignore[attr-defined]
+            return helper(int(x))
+
+    reasons = {_purity.why_impure(uses) for _ in range(2)}
+    with mock.patch(f"{__name__}.helper", return_value=3):
+        reasons.add(_purity.why_impure(uses))
+    other = types.FunctionType(uses.__code__, {"__name__": "other"})
+    reasons.add(_purity.why_impure(other))
+    assert len(reasons) == 1
+    assert "context manager" in str(reasons.pop())
+
+
+def test_a_refusal_of_one_function_is_none_of_those_that_call_it() -> None:
+    space: dict[str, Any] = {"__name__": "somewhere", "module": threading}
+    exec("def inner(x):\n    return module.floor(x)\ndef outer(x):\n    return inner(x)", space)
+    for _ in range(2):
+        assert "module 'threading'" in str(_purity.why_impure(space["outer"]))
+    space["module"] = math
+    assert _purity.why_impure(space["outer"]) is None
 
 
 def test_watched_programs_are_impure() -> None:

@@ -6,7 +6,8 @@
 //
 //   starting --> searching --> running <--> searching --> parked --unpark--> searching
 //                                                |
-//                                                `--> gone   (closed and nothing queued; or it could not attach)
+//                                                `--> gone   (nothing queued, and the pool is closed or its workers
+//                                                             `go_when_idle`; or it could not attach)
 //   running --give_up--> given up: counted no more, gone when its task returns
 //
 // One wake-up at a time: a submit that finds a woken worker still searching wakes no other; a worker that takes a
@@ -50,6 +51,11 @@ class WorkerDriver {
     virtual bool must_detach() { return false; }
     /// Detaches and delivers.
     virtual void detach() = 0;
+    /// `detach`, then `stop`, where no task follows.
+    virtual void leave() {
+        detach();
+        stop();
+    }
     /// After the last task, detached.
     virtual void stop() = 0;
 };
@@ -70,6 +76,9 @@ class ThreadPool : public std::enable_shared_from_this<ThreadPool> {
     /// Starts workers that have no task yet, so that `count` are there, or `max_workers`. Any thread. Returns how many
     /// it has started.
     std::size_t start_workers(std::size_t count);
+    /// From now on a worker goes as soon as it finds nothing queued; a submit starts another. For a pool that is closed
+    /// when its work is over: the workers go while that is told, not after. Any thread.
+    void go_when_idle();
     /// Queues `task` again from the worker that runs it; also in a closed pool.
     void requeue(Task& task);
     /// Takes a queued task back. Any thread. False if a worker has it.
@@ -108,6 +117,10 @@ class ThreadPool : public std::enable_shared_from_this<ThreadPool> {
     /// The same without a lock, perhaps a moment old.
     std::size_t backlog() const noexcept { return queued_.load(std::memory_order_relaxed); }
     std::size_t live_workers() const;
+    /// Nanoseconds that its workers have computed; where threads have no clocks, that the process has. Any thread.
+    std::uint64_t computed_ns() const;
+    /// Workers that compute go apart, where they share a core beside an idle one (see cores.hpp). Any thread.
+    void spread() const;
     /// True on a worker thread of this pool.
     bool is_current() const noexcept;
 
@@ -128,8 +141,10 @@ class ThreadPool : public std::enable_shared_from_this<ThreadPool> {
     void retire(Worker* self);
     void hand_over(Worker& self, Task& task);
     void one_less();
+    bool is_last(Worker& self) noexcept;
+    bool has_room() const noexcept;
     Task* next(Worker& self);
-    Task* try_next(const Worker& self);
+    Task* try_next(Worker& self);
     Worker* pick_idle();
 
     const std::size_t max_workers_;
@@ -146,9 +161,12 @@ class ThreadPool : public std::enable_shared_from_this<ThreadPool> {
     std::size_t spinning_ = 0;
     std::uint64_t spin_ns_;  // how long the next one looks for work
     std::uint32_t not_spun_ = 0;
-    bool searching_ = false;  // one worker was woken and has not looked yet
-    bool closed_ = false;
+    bool searching_ = false;           // one worker was woken and has not looked yet
+    std::atomic<bool> closed_{false};  // written with the mutex held; spinning workers look
+    bool goes_when_idle_ = false;
     std::size_t live_ = 0;
+    std::uint64_t gone_ns_ = 0;  // that those have computed that are gone
+    std::size_t leaving_ = 0;    // of these, those that take no more tasks
     std::size_t next_index_ = 0;
     WaitQueue joiners_;
     std::vector<std::unique_ptr<Worker>> gone_;  // threads that have ended or are about to; to be joined

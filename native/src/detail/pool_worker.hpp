@@ -20,10 +20,15 @@ struct ThreadPool::Worker {
     std::unique_ptr<WorkerDriver> driver;
     NativeParker parker;
     std::atomic<Task*> taken{nullptr};  // from the queue, and not begun: it attaches; set with the pool's mutex held
-    uv_thread_t thread{};
-    bool searching = false;  // this is the woken one; guarded by the pool's mutex
-    bool given_up = false;   // counted no more; guarded by the pool's mutex
-    bool choosy = false;     // as a helper, runs only what is marked as wanted; likewise
+    // Guarded by the pool's mutex, all of these.
+    std::size_t index = 0;  // none has another's
+    uv_thread_t thread{};   // known once it was made, or has begun, whichever comes first
+    bool made = false;
+    long number = 0;         // the system's, of the thread; 0 before it has begun
+    bool searching = false;  // this is the woken one
+    bool given_up = false;   // counted no more
+    bool leaving = false;    // takes no more tasks
+    bool choosy = false;     // as a helper, runs only what is marked as wanted
 };
 
 }  // namespace pyferris

@@ -3,6 +3,8 @@
 #include <utility>
 
 #include "detail/pool_worker.hpp"
+#include "detail/thread_clock.hpp"
+#include "pyferris/cores.hpp"
 #include "pyferris/spin.hpp"
 
 namespace pyferris {
@@ -61,7 +63,7 @@ Task* ThreadPool::next_while_waiting(const std::atomic<bool>& done, Deadline dea
     queued_.store(queue_.size(), std::memory_order_relaxed);
     if (!queue_.empty() && !searching_ && spinning_ + starting_ == 0) {
         wake = pick_idle();
-        start = wake == nullptr && live_ < max_workers_;
+        start = wake == nullptr && has_room();
         if (start) {
             ++starting_;
             ++live_;
@@ -83,10 +85,12 @@ void ThreadPool::end_waiting(std::atomic<bool>& done, Worker* worker) {
 void ThreadPool::begin_taken() noexcept { current_->taken.store(nullptr); }
 
 std::size_t ThreadPool::start_workers(std::size_t count) {
+    const std::size_t limit = std::min(count, max_workers_);
     for (std::size_t started = 0;; ++started) {
         {
             const std::lock_guard lock(mutex_);
-            if (closed_ || live_ >= std::min(count, max_workers_)) return started;
+            // Those of a brief pool may have come and gone meanwhile.
+            if (closed_ || live_ >= limit || started >= limit) return started;
             ++starting_;
             ++live_;
         }
@@ -99,19 +103,29 @@ bool ThreadPool::start_worker() {
     auto worker = std::make_unique<Worker>();
     worker->pool = shared_from_this();
     Worker* raw = worker.get();
+    std::size_t index = 0;
     {
         const std::lock_guard lock(mutex_);
-        worker->driver = factory_(next_index_++);
+        worker->index = index = next_index_++;
+        worker->driver = factory_(index);
         workers_.push_back(raw);
     }
+    uv_thread_t thread{};
     uv_thread_options_t options{};
     options.flags = stack_size_ != 0 ? UV_THREAD_HAS_STACK_SIZE : UV_THREAD_NO_FLAGS;
     options.stack_size = stack_size_;
-    if (uv_thread_create_ex(&raw->thread, &options, &ThreadPool::thread_main, raw) == 0) {
-        static_cast<void>(worker.release());  // the thread owns it now
+    const bool made = uv_thread_create_ex(&thread, &options, &ThreadPool::thread_main, raw) == 0;
+    const std::lock_guard lock(mutex_);
+    if (made) {
+        static_cast<void>(worker.release());  // the thread owns it now, and may be gone already
+        const auto found = std::find_if(workers_.begin(), workers_.end(),
+                                        [index](const Worker* each) { return each->index == index; });
+        if (found != workers_.end()) {
+            (*found)->thread = thread;
+            (*found)->made = true;
+        }
         return true;
     }
-    const std::lock_guard lock(mutex_);
     std::erase(workers_, raw);
     --starting_;
     --live_;
@@ -130,6 +144,12 @@ void ThreadPool::thread_main(void* worker) {
 
 void ThreadPool::work(Worker& self) {
     WorkerDriver& driver = *self.driver;
+    {
+        const std::lock_guard lock(mutex_);
+        self.thread = uv_thread_self();
+        self.made = true;
+        self.number = see_this_thread().thread;
+    }
     const bool started = driver.start();
     {
         const std::lock_guard lock(mutex_);
@@ -148,6 +168,10 @@ void ThreadPool::work(Worker& self) {
             task = try_next(self);
             if (task != nullptr) driver.between();
         } while (task != nullptr);
+        if (self.leaving) {  // read on its own thread, which alone writes it
+            driver.leave();
+            return;
+        }
         driver.detach();
     }
     driver.stop();
@@ -161,8 +185,22 @@ void ThreadPool::retire(Worker* self) {
     std::erase(idle_, self);
     if (std::exchange(self->searching, false)) searching_ = false;
     gone_.emplace_back(self);
+    gone_ns_ += pyferris::computed_ns(self->thread);
+    if (self->leaving && !self->given_up) --leaving_;
     if (!self->given_up) one_less();
 }
+
+// The mutex is held, and nothing is queued. Until it is gone it is counted among the live, for those who wait for
+// these, but no submit may count on it.
+bool ThreadPool::is_last(Worker& self) noexcept {
+    if (!closed_.load(std::memory_order_relaxed) && !goes_when_idle_) return false;
+    self.leaving = true;
+    ++leaving_;
+    return true;
+}
+
+// The mutex is held.
+bool ThreadPool::has_room() const noexcept { return live_ - leaving_ < max_workers_; }
 
 // The mutex is held.
 void ThreadPool::one_less() {
@@ -198,6 +236,7 @@ bool ThreadPool::give_up(const WorkerDriver& driver) {
                                         [&](const Worker* worker) { return worker->driver.get() == &driver; });
         if (found == workers_.end()) return false;
         (*found)->given_up = true;
+        if ((*found)->leaving) --leaving_;
         workers_.erase(found);
         start = !queue_.empty();
         if (start) {
@@ -219,13 +258,17 @@ Task* ThreadPool::next(Worker& self) {
         if (std::exchange(self.searching, false)) searching_ = false;
         if (self.given_up) return nullptr;
         task = queue_.pop_front();
-        if (task != nullptr || closed_) break;
+        if (task != nullptr || is_last(self)) break;
         if (spin && spinning_ == 0 && (spin_ns_ >= kLeastSpinNs || ++not_spun_ % kTryEvery == 0)) {
             spin = false;
             ++spinning_;  // one that looks is enough
             const std::uint64_t longest = spin_ns_ >= kLeastSpinNs ? spin_ns_ : kSpinNs;
             lock.unlock();
-            const bool found = spin_until([this] { return queued_.load(std::memory_order_relaxed) != 0; }, longest);
+            const bool found = spin_until(
+                [this] {
+                    return queued_.load(std::memory_order_relaxed) != 0 || closed_.load(std::memory_order_relaxed);
+                },
+                longest);
             lock.lock();
             --spinning_;
             spin_ns_ = found ? kSpinNs : spin_ns_ / 2;
@@ -244,14 +287,17 @@ Task* ThreadPool::next(Worker& self) {
     return task;
 }
 
-Task* ThreadPool::try_next(const Worker& self) {
+Task* ThreadPool::try_next(Worker& self) {
     Worker* wake = nullptr;
     Task* task = nullptr;
     {
         const std::lock_guard lock(mutex_);
         if (self.given_up) return nullptr;
         task = queue_.pop_front();
-        if (task == nullptr) return nullptr;
+        if (task == nullptr) {
+            is_last(self);
+            return nullptr;
+        }
         queued_.store(queue_.size(), std::memory_order_relaxed);
         if (!queue_.empty() && !searching_ && spinning_ == 0) wake = pick_idle();
     }
