@@ -20,8 +20,8 @@ bool is_empty(PyObject* context) { return PyObject_Size(context) == 0; }
 // One process has one layout of contexts.
 std::atomic<std::size_t> mapping_at{0};
 
-void* word_at(PyObject* object, std::size_t at) {
-    return *reinterpret_cast<void**>(reinterpret_cast<char*>(object) + at);
+const void* const* word_at(PyObject* object, std::size_t at) {
+    return reinterpret_cast<void**>(reinterpret_cast<char*>(object) + at);
 }
 
 bool set_in(PyObject* context, PyObject* variable, PyObject* value) {
@@ -43,8 +43,8 @@ bool learn_context_layout() {
     std::size_t found = 0;
     const auto size = static_cast<std::size_t>(Py_TYPE(first.get())->tp_basicsize);
     for (std::size_t at = sizeof(PyObject); at + sizeof(void*) <= size; at += sizeof(void*)) {
-        void* const word = word_at(first.get(), at);
-        if (word == nullptr || word_at(copy.get(), at) != word || word_at(changed.get(), at) == word) continue;
+        const void* const word = *word_at(first.get(), at);
+        if (word == nullptr || *word_at(copy.get(), at) != word || *word_at(changed.get(), at) == word) continue;
         if (found != 0) return true;  // it is not clear which
         found = at;
     }
@@ -67,13 +67,18 @@ bool ContextScope::enter() {
         entered_ = spare != nullptr ? std::exchange(spare, nullptr) : PyContext_New();
     }
     if (entered_ == nullptr) return false;
-    if (PyContext_Enter(entered_) == 0) return true;
-    Py_CLEAR(entered_);
-    return false;
+    if (PyContext_Enter(entered_) != 0) {
+        Py_CLEAR(entered_);
+        return false;
+    }
+    const std::size_t at = mapping_at.load(std::memory_order_relaxed);
+    if (at != 0) mapping_ = word_at(entered_, at);
+    return true;
 }
 
 bool ContextScope::leave() {
     PyObject* context = std::exchange(entered_, nullptr);
+    mapping_ = nullptr;
     if (context == nullptr) return PyErr_Occurred() == nullptr;
     PyObject* raised = take_raised();
     if (PyContext_Exit(context) != 0) {
@@ -86,15 +91,8 @@ bool ContextScope::leave() {
     return PyErr_Occurred() == nullptr;
 }
 
-const void* ContextScope::mapping() const noexcept {
-    const std::size_t at = mapping_at.load(std::memory_order_relaxed);
-    return at == 0 || entered_ == nullptr ? nullptr : word_at(entered_, at);
-}
-
-bool ContextScope::renew(const void* mapping) {
-    const std::size_t at = mapping_at.load(std::memory_order_relaxed);
-    if (at == 0 && base_ == nullptr && entered_ != nullptr && is_empty(entered_)) return true;
-    if (at != 0 && entered_ != nullptr && word_at(entered_, at) == mapping) return true;
+bool ContextScope::renew_changed() {
+    if (mapping_ == nullptr && base_ == nullptr && entered_ != nullptr && is_empty(entered_)) return true;
     return leave() && enter();
 }
 

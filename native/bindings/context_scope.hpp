@@ -18,14 +18,17 @@ class ContextScope {
     /// Leaves what was entered, if anything. Keeps an error that is set; false with one set.
     bool leave();
     /// What is in the entered context, only to be compared; null if that cannot be seen.
-    const void* mapping() const noexcept;
+    const void* mapping() const noexcept { return mapping_ == nullptr ? nullptr : *mapping_; }
     /// For the next of several calls: another context, unless the last call left this one as it was: as `mapping` says,
     /// which was the answer after `enter`, and is of all contexts of this scope.
-    bool renew(const void* mapping);
+    bool renew(const void* mapping) { return (mapping_ != nullptr && *mapping_ == mapping) || renew_changed(); }
 
   private:
+    bool renew_changed();
+
     PyObject* const base_;
-    PyObject* entered_ = nullptr;  // strong; no destructor: see thread_pool.cpp on frames that may be stopped
+    PyObject* entered_ = nullptr;           // strong; no destructor: see thread_pool.cpp on frames that may be stopped
+    const void* const* mapping_ = nullptr;  // where that has its mapping; null: not known, or nothing is entered
 };
 
 /// Finds out how to see that a context was left as it was. Attached, once, before the first scope. False with an error

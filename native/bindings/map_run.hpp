@@ -78,6 +78,8 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
     bool has_room(std::uint64_t read, std::uint64_t count) const noexcept;
     /// The reader's: adds an item, whose reference is taken over. It does not run before `launch`.
     void put(PyObject* item) noexcept;
+    /// The reader's, instead: adds all items of a map that has none, of which it takes references of its own.
+    void put_all(PyObject* const* items, std::uint64_t count) noexcept;
     /// The reader's, instead: adds the members of a range, `count` of them, `step` after `step` from `start`.
     void put_range(long long start, long long step, std::uint64_t count) noexcept;
     /// The reader's: has run what was put since the last time. False with an error set: the pool is closed, or has no
@@ -179,7 +181,14 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
     struct FreeSlots {
         void operator()(std::atomic<Word>* slots) const noexcept { PyMem_Free(slots); }
     };
-    PyObject* take_argument(std::uint64_t index);
+    // What only the thread that has claimed the item takes. Null with an error set: there is no memory for it.
+    PyObject* take_argument(std::uint64_t index) {
+        std::atomic<Word>& word = slot(index);
+        PyObject* item = object_in(word.load(std::memory_order_acquire));
+        if (item == nullptr && step_ != 0) return PyLong_FromLongLong(start_ + static_cast<long long>(index) * step_);
+        word.store(0, std::memory_order_relaxed);
+        return item;
+    }
     PyObject* list_of_slots();
     bool run_lane(MapTask& task);
     ThreadPool::SubmitResult start_lanes(std::uint64_t most, std::size_t* started = nullptr);

@@ -125,9 +125,10 @@ PyObject* map_start(PyObject* object, PyObject* args) {
         if (fill(self)) Py_RETURN_NONE;
         return nullptr;
     }
-    if (!lists) self->run->put_range(range.start, range.step, range.count);
-    for (Py_ssize_t i = 0; lists && i < PySequence_Fast_GET_SIZE(list.get()); ++i) {
-        self->run->put(Py_NewRef(PySequence_Fast_GET_ITEM(list.get(), i)));
+    if (lists) {
+        self->run->put_all(PySequence_Fast_ITEMS(list.get()), range.count);
+    } else {
+        self->run->put_range(range.start, range.step, range.count);
     }
     if (range.count != 0 && !self->run->launch()) return nullptr;
     self->run->finish_input();

@@ -90,7 +90,7 @@ constexpr std::uint64_t kLookGrowth = 16;
 
 // After how long a thread asks whether it is to wait on: twice as long each time.
 constexpr std::uint64_t kFirstAskNs = 500'000;
-constexpr std::uint64_t kLastAskNs = 2'000'000;
+constexpr std::uint64_t kLastAskNs = 8'000'000;
 
 // An isolated call that waits looks so often whether it was asked to stop: the exception that is raised in it for that
 // comes only when it runs Python code again. It must not wait on, or it takes what nobody will get.
