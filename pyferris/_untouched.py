@@ -3,10 +3,12 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
+import operator
 import sys
+from collections.abc import Iterator
 from typing import Any
 
-from . import _pure_names, _reach
+from . import _native, _pure_names, _reach
 
 __all__: list[str] = []
 
@@ -19,18 +21,46 @@ _BELOW = {
 }
 
 
+# Of modules that were found as they came: these modules, and a snapshot of all that was looked at.
+_seen: dict[str, tuple[list[Any], Any]] = {}
+
+
 def find_patched(name: str) -> str | None:
     """What has been patched of module ``name`` and those below it: "module.attribute". None if nothing."""
-    for each in (name, *_BELOW.get(name, ())):
-        module = sys.modules.get(each)
-        if module is None or not isinstance(getattr(module, "__file__", None), str):
-            continue
+    names = (name, *_BELOW.get(name, ()))
+    modules = [sys.modules.get(each) for each in names]
+    seen = _seen.get(name)
+    if seen is not None and all(map(operator.is_, seen[0], modules)) and _native.is_unchanged(seen[1]):
+        return None
+    looked_at = {
+        each: module
+        for each, module in zip(names, modules, strict=True)
+        if isinstance(getattr(module, "__file__", None), str)
+    }
+    snapshot = _native.take_snapshot([holder for module in looked_at.values() for holder in _holders(module)])
+    for each, module in looked_at.items():
         for attribute, value in list(module.__dict__.items()):
             if attribute.startswith("__"):
                 continue
             if not _is_genuine(value) or _reach.judge(module, attribute, value)[0] == _reach.PATCHED:
                 return f"{each}.{attribute}"
+    if _native.is_unchanged(snapshot):  # while it was looked at
+        _seen[name] = modules, snapshot
     return None
+
+
+def _holders(module: Any) -> Iterator[Any]:
+    """The dicts and classes that ``find_patched`` looks into."""
+    yield module.__dict__
+    for value in list(module.__dict__.values()):
+        kind: Any = type(value)
+        if issubclass(kind, type):
+            if _reach.is_made_at_run_time(value):
+                yield value
+        elif type(kind) is type and _reach.is_made_at_run_time(kind):
+            inside = getattr(value, "__dict__", None)
+            if type(inside) is dict:
+                yield inside
 
 
 def _is_genuine(value: Any) -> bool:

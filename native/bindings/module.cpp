@@ -73,7 +73,8 @@ PYBIND11_MODULE(_native, module, py::mod_gil_not_used(), py::multiple_interprete
         register_lock(module.ptr()) && register_map(module.ptr()) && register_rlock(module.ptr()) &&
         register_queue(module.ptr()) && register_counter(module.ptr()) && register_array(module.ptr()) &&
         register_dict(module.ptr()) && register_interpreter(module.ptr()) && register_process(module.ptr()) &&
-        register_condition(module.ptr()) && register_shared(module.ptr()) && register_wire(module.ptr());
+        register_condition(module.ptr()) && register_shared(module.ptr()) && register_snapshot(module.ptr()) &&
+        register_wire(module.ptr());
     if (!registered) throw py::error_already_set();
     py::register_local_exception_translator(translate);
     module.def("install", &install, "Gives the native code the Python objects it needs. Once, by the package.");

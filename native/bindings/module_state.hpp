@@ -91,6 +91,7 @@ bool register_call_context(PyObject* module);
 bool register_thread_pool(PyObject* module);
 bool register_map(PyObject* module);
 bool register_map_lanes(PyObject* module);
+bool register_snapshot(PyObject* module);
 bool register_lock(PyObject* module);
 bool register_rlock(PyObject* module);
 bool register_queue(PyObject* module);
