@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from . import _native, _runtime
+from . import _kept_pool, _native, _runtime
 from ._auto import Driver
 from ._auto_caller import number_from, number_of
 from .isolation import resolve_isolation
@@ -59,19 +59,23 @@ class ParallelMap:
         self.began = time.perf_counter()
         self.max_workers = max_workers
         self.made: SafeThreadPool | None = None
-        self.make: Callable[[], SafeThreadPool] = lambda: SafeThreadPool(
-            max_workers, "safe_parallel_map", isolation=kind
-        )
+        self.kind = kind
         if max_workers is not None or not self.auto:
             self.pool()  # raises here for wrong arguments
 
     def pool(self) -> SafeThreadPool:
         """Made when it is first asked for: a short map of a pure function needs none."""
         if self.made is None:
-            self.made = self.make()
-            if self.made._kind == "none":
-                self.made._begin_brief()
+            if self.kind == "none":
+                self.made = _kept_pool.take(self.max_workers)
+            else:
+                self.made = SafeThreadPool(self.max_workers, "safe_parallel_map", isolation=self.kind)
         return self.made
+
+    def release(self) -> SafeThreadPool | None:
+        """After a map that has come to its end: the pool that is to be shut down, if there is one."""
+        pool = self.made
+        return None if pool is None or (self.kind == "none" and _kept_pool.give_back(pool)) else pool
 
     def start(
         self,

@@ -1,4 +1,4 @@
-"""safe_parallel_map: a list of results from a pool that lives for one call."""
+"""safe_parallel_map: a list of results from a pool that it has to itself."""
 
 from __future__ import annotations
 
@@ -175,8 +175,9 @@ def safe_parallel_map(
         raise
     if work.driver is not None:
         work.driver.close(True)
-    if work.made is not None:
-        work.made.shutdown()
+    pool = work.release()
+    if pool is not None:
+        pool.shutdown()
     return work.finish(mapped, results, explain)
 
 
@@ -318,5 +319,7 @@ async def safe_parallel_map_async(
         raise
     if aside is not None:
         await aside.finish()
-    await work.pool().__aexit__(None, None, None)
+    pool = work.release()
+    if pool is not None:
+        await pool.__aexit__(None, None, None)
     return work.finish(mapped, results, explain)

@@ -43,6 +43,12 @@ def time_left(timeout: float | None) -> Callable[[], float | None]:
     return lambda: max(0.0, end - time.monotonic())
 
 
+def default_workers(kind: str) -> int:
+    """How many workers a pool has that is not told."""
+    cores = usable_cores()
+    return cores if kind in ("interpreter", "process") else min(32, cores + 4)
+
+
 class WorkQueue:
     """What is left of ``ThreadPoolExecutor._work_queue`` for those who read it."""
 
@@ -85,8 +91,7 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
     ) -> None:
         kind = resolve_isolation(isolation)
         if max_workers is None:
-            cores = usable_cores()
-            max_workers = cores if kind in ("interpreter", "process") else min(32, cores + 4)
+            max_workers = default_workers(kind)
         if isinstance(max_workers, bool) or not isinstance(max_workers, int):
             raise TypeError(f"max_workers must be an int of 1 or more, or None, not {max_workers!r}")
         if max_workers < 1:

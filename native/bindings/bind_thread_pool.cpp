@@ -231,13 +231,14 @@ PyObject* close(PyObject* object, PyObject* by) {
     Py_RETURN_NONE;
 }
 
-// `_begin_brief()`: a worker goes as soon as it finds nothing queued. The first one starts now, while the caller makes
-// what it is to run.
-PyObject* begin_brief(PyObject* object, PyObject* /*unused*/) {
-    const std::shared_ptr<PoolShared> shared = shared_of(object);
+// `_linger(seconds)`: a worker goes that has found nothing queued for so long. One starts now, if there is none, while
+// the caller makes what it is to run.
+PyObject* linger(PyObject* object, PyObject* number) {
+    const double seconds = PyFloat_AsDouble(number);
+    const std::shared_ptr<PoolShared> shared = PyErr_Occurred() == nullptr ? shared_of(object) : nullptr;
     if (shared == nullptr) return nullptr;
     if (shared->threads != nullptr) {
-        shared->threads->go_when_idle();
+        shared->threads->linger(static_cast<std::uint64_t>(seconds * 1e9));
         shared->threads->start_workers(1);  // where that fails, the next submit tries, too
     }
     Py_RETURN_NONE;
@@ -337,7 +338,7 @@ PyMethodDef methods[] = {
     {"_submit_thread", as_method(submit_thread), METH_FASTCALL, nullptr},
     {"_close", close, METH_O, nullptr},
     {"_refuse", refuse, METH_O, nullptr},
-    {"_begin_brief", begin_brief, METH_NOARGS, nullptr},
+    {"_linger", linger, METH_O, nullptr},
     {"_cancel_queued", cancel_queued, METH_NOARGS, nullptr},
     {"_stop_running", stop_running_method, METH_NOARGS, nullptr},
     {"_join", join_method, METH_O, nullptr},

@@ -149,9 +149,9 @@ bool ThreadPool::remove_joiner(WaitQueue::Node& node) {
     return joiners_.remove(node);
 }
 
-void ThreadPool::go_when_idle() {
+void ThreadPool::linger(std::uint64_t ns) {
     const std::lock_guard lock(mutex_);
-    goes_when_idle_ = true;
+    linger_ns_ = ns;
 }
 
 void ThreadPool::reap() {

@@ -162,9 +162,9 @@ void wait_until_gone(const ThreadPool& pool) {
     while (pool.live_workers() != 0) std::this_thread::yield();
 }
 
-TEST(ThreadPool, WorkersOfABriefPoolGoWhenNothingIsQueued) {
+TEST(ThreadPool, WorkersThatMayNotLingerGoWhenNothingIsQueued) {
     const auto pool = make_pool(2);
-    pool->go_when_idle();
+    pool->linger(0);
     std::atomic<int> ran{0};
     FunctionTask first([&] { ++ran; });
     FunctionTask second([&] { ++ran; });
@@ -183,7 +183,7 @@ TEST(ThreadPool, WorkersOfABriefPoolGoWhenNothingIsQueued) {
 TEST(ThreadPool, ASubmitCountsOnNoWorkerThatIsAboutToGo) {
     for (const std::size_t workers : {1U, 2U}) {
         const auto pool = make_pool(workers);
-        pool->go_when_idle();
+        pool->linger(0);
         constexpr int kEach = 3000;
         std::atomic<int> ran{0};
         std::vector<std::unique_ptr<FunctionTask>> tasks;  // kept: a worker may still be leaving one that has run
@@ -209,6 +209,37 @@ TEST(ThreadPool, ASubmitCountsOnNoWorkerThatIsAboutToGo) {
         EXPECT_EQ(ran, 2 * kEach);
         end(*pool);
     }
+}
+
+TEST(ThreadPool, AWorkerThatLingersIsUsedAgain) {
+    std::atomic<int> made{0};
+    const auto pool = ThreadPool::make(1, [&](std::size_t) {
+        ++made;
+        return std::make_unique<Driver>();
+    });
+    pool->linger(3'600'000'000'000);
+    std::atomic<int> ran{0};
+    FunctionTask task([&] {
+        ++ran;
+        ran.notify_one();
+    });
+    for (int i = 0; i < 3; ++i) {
+        ASSERT_EQ(pool->submit(task), ThreadPool::SubmitResult::queued);
+        ran.wait(i);
+        while (pool->queued() != 0) std::this_thread::yield();
+    }
+    EXPECT_EQ(made, 1);
+    pool->linger(0);  // for the next time that it parks
+    ASSERT_EQ(pool->submit(task), ThreadPool::SubmitResult::queued);
+    wait_until_gone(*pool);
+    ASSERT_EQ(pool->submit(task), ThreadPool::SubmitResult::queued);
+    wait_until_gone(*pool);
+    EXPECT_EQ(made, 2);
+    pool->linger(3'600'000'000'000);
+    ASSERT_EQ(pool->submit(task), ThreadPool::SubmitResult::queued);
+    ran.wait(5);
+    end(*pool);  // does not wait for an hour
+    EXPECT_EQ(ran, 6);
 }
 
 TEST(ThreadPool, WhatItsWorkersHaveComputedIsKeptWhenTheyAreGone) {

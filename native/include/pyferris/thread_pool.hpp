@@ -6,8 +6,8 @@
 //
 //   starting --> searching --> running <--> searching --> parked --unpark--> searching
 //                                                |
-//                                                `--> gone   (nothing queued, and the pool is closed or its workers
-//                                                             `go_when_idle`; or it could not attach)
+//                                                `--> gone   (nothing queued, and the pool is closed, or it was parked
+//                                                             for as long as it may `linger`; or it could not attach)
 //   running --give_up--> given up: counted no more, gone when its task returns
 //
 // One wake-up at a time: a submit that finds a woken worker still searching wakes no other; a worker that takes a
@@ -76,9 +76,8 @@ class ThreadPool : public std::enable_shared_from_this<ThreadPool> {
     /// Starts workers that have no task yet, so that `count` are there, or `max_workers`. Any thread. Returns how many
     /// it has started.
     std::size_t start_workers(std::size_t count);
-    /// From now on a worker goes as soon as it finds nothing queued; a submit starts another. For a pool that is closed
-    /// when its work is over: the workers go while that is told, not after. Any thread.
-    void go_when_idle();
+    /// From now on a worker goes that has found nothing queued for so long; a submit starts another. Any thread.
+    void linger(std::uint64_t ns);
     /// Queues `task` again from the worker that runs it; also in a closed pool.
     void requeue(Task& task);
     /// Takes a queued task back. Any thread. False if a worker has it.
@@ -141,7 +140,7 @@ class ThreadPool : public std::enable_shared_from_this<ThreadPool> {
     void retire(Worker* self);
     void hand_over(Worker& self, Task& task);
     void one_less();
-    bool is_last(Worker& self) noexcept;
+    bool may_go(Worker& self, bool late) noexcept;
     bool has_room() const noexcept;
     Task* next(Worker& self);
     Task* try_next(Worker& self);
@@ -163,7 +162,7 @@ class ThreadPool : public std::enable_shared_from_this<ThreadPool> {
     std::uint32_t not_spun_ = 0;
     bool searching_ = false;           // one worker was woken and has not looked yet
     std::atomic<bool> closed_{false};  // written with the mutex held; spinning workers look
-    bool goes_when_idle_ = false;
+    Deadline linger_ns_ = kNoDeadline;
     std::size_t live_ = 0;
     std::uint64_t gone_ns_ = 0;  // that those have computed that are gone
     std::size_t leaving_ = 0;    // of these, those that take no more tasks

@@ -89,7 +89,7 @@ std::size_t ThreadPool::start_workers(std::size_t count) {
     for (std::size_t started = 0;; ++started) {
         {
             const std::lock_guard lock(mutex_);
-            // Those of a brief pool may have come and gone meanwhile.
+            // Those that linger but for a moment may have come and gone meanwhile.
             if (closed_ || live_ >= limit || started >= limit) return started;
             ++starting_;
             ++live_;
@@ -192,8 +192,8 @@ void ThreadPool::retire(Worker* self) {
 
 // The mutex is held, and nothing is queued. Until it is gone it is counted among the live, for those who wait for
 // these, but no submit may count on it.
-bool ThreadPool::is_last(Worker& self) noexcept {
-    if (!closed_.load(std::memory_order_relaxed) && !goes_when_idle_) return false;
+bool ThreadPool::may_go(Worker& self, bool late) noexcept {
+    if (!closed_.load(std::memory_order_relaxed) && !late) return false;
     self.leaving = true;
     ++leaving_;
     return true;
@@ -253,12 +253,13 @@ Task* ThreadPool::next(Worker& self) {
     Worker* wake = nullptr;
     Task* task = nullptr;
     bool spin = true;
+    bool late = false;
     std::unique_lock lock(mutex_);
     for (;;) {
         if (std::exchange(self.searching, false)) searching_ = false;
         if (self.given_up) return nullptr;
         task = queue_.pop_front();
-        if (task != nullptr || is_last(self)) break;
+        if (task != nullptr || may_go(self, late)) break;
         if (spin && spinning_ == 0 && (spin_ns_ >= kLeastSpinNs || ++not_spun_ % kTryEvery == 0)) {
             spin = false;
             ++spinning_;  // one that looks is enough
@@ -275,9 +276,16 @@ Task* ThreadPool::next(Worker& self) {
             continue;
         }
         idle_.push_back(&self);
+        const Deadline until = linger_ns_ == kNoDeadline ? kNoDeadline : deadline_after(linger_ns_);
         lock.unlock();
-        self.parker.park(kNoDeadline);
+        const bool waited = self.parker.park(until) == ParkResult::timed_out;
         lock.lock();
+        late = waited && std::erase(idle_, &self) != 0;
+        if (waited && !late) {  // somebody has picked it: the token comes very soon
+            lock.unlock();
+            self.parker.park(kNoDeadline);
+            lock.lock();
+        }
     }
     self.taken.store(task);
     queued_.store(queue_.size(), std::memory_order_relaxed);
@@ -295,7 +303,7 @@ Task* ThreadPool::try_next(Worker& self) {
         if (self.given_up) return nullptr;
         task = queue_.pop_front();
         if (task == nullptr) {
-            is_last(self);
+            may_go(self, false);
             return nullptr;
         }
         queued_.store(queue_.size(), std::memory_order_relaxed);
