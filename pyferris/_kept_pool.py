@@ -40,7 +40,7 @@ def take(max_workers: int | None) -> SafeThreadPool:
 
 
 def give_back(pool: SafeThreadPool) -> bool:
-    """Keep a pool of ``take``. False where it is to be shut down: it has something to do yet, or another one is kept."""
+    """Keep a pool of ``take``. False where it is to be shut down: it has something to do, or another one is kept."""
     if pool._active or pool._runner is not None or pool._closed or _kept or _runtime.draining:
         return False
     _kept.append((pool, _surroundings()))

@@ -59,7 +59,7 @@ class ParallelMap:
         self.began = time.perf_counter()
         self.max_workers = max_workers
         self.made: SafeThreadPool | None = None
-        self.kind = kind
+        self.kind: Any = kind
         if max_workers is not None or not self.auto:
             self.pool()  # raises here for wrong arguments
 

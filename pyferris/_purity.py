@@ -264,8 +264,11 @@ class _Check(CodeCheck):
         self._library_used.add(name)
         keeping = _pure_names.KEEPING_MODULES.get(name)
         allowed = _pure_names.MODULES.get(name, MISSING) if keeping is None else keeping
-        if sys.modules.get(name) is not module or _reach.is_own(name) or allowed is MISSING:
-            raise ImpureGlobal(f"{what} is module {name!r}, whose functions are not known to be pure", "", module)
+        unknown = f"{what} is module {name!r}, whose functions are not known to be pure"
+        if allowed is MISSING:
+            raise ImpureGlobal(unknown, "", module)
+        if sys.modules.get(name) is not module or _reach.is_own(name):
+            raise Impure(unknown)
         if () in chains:
             raise Impure(f"{what} is module {name!r}, which is passed on")
         for chain in sorted(chains):

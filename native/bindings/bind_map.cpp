@@ -144,7 +144,7 @@ PyObject* results(PyObject* object, PyObject* args) {
     }
     std::uint64_t taken = 0;
     PyRef list = PyRef::steal(run->outcomes(take != 0, &taken));
-    if (take != 0) self->given = taken;
+    if (taken != 0) self->given = taken;
     if (!list) return nullptr;
     if (!show(self, run->finished(), true)) return nullptr;
     return list.release();
@@ -167,6 +167,10 @@ PyObject* result(PyObject* object, PyObject* number) {
             return nullptr;
         }
         if (!wait(self, index)) return nullptr;
+    }
+    if (index < self->given) {  // another reader has taken it
+        PyErr_SetString(PyExc_IndexError, "map index out of range");
+        return nullptr;
     }
     return run->outcome(index, false);
 }

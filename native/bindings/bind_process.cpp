@@ -56,6 +56,7 @@ PyObject* end_of_pools() {
 
 // Ends every pool of this interpreter. False if a call in another interpreter could not be stopped.
 PyObject* drain_pools(PyObject* /*module*/, PyObject* /*unused*/) {
+    module_state().draining = true;
     // Threads may hand calls on to the other interpreters: maps do.
     const bool drained = drain(false) && drain(true);
     module_state().drained = true;

@@ -87,7 +87,7 @@ PyObject* MapRun::list_of_slots() {
     return nullptr;
 #else
     const std::uint64_t count = added();
-    if (count != capacity_ || finished() != count) return nullptr;
+    if (slots_ == nullptr || count != capacity_ || finished() != count) return nullptr;
     for (std::uint64_t i = 0; i < count; ++i) {
         if ((slots_[i].load(std::memory_order_acquire) & kTagMask) != kResult) return nullptr;
     }
@@ -105,7 +105,7 @@ PyObject* MapRun::list_of_slots() {
 }
 
 PyObject* MapRun::outcomes(bool take, std::uint64_t* taken) {
-    const std::uint64_t count = added();
+    const std::uint64_t count = slots_ == nullptr ? 0 : added();  // none: another reader has taken all
     *taken = 0;
     if (take) {
         PyObject* list = list_of_slots();

@@ -65,7 +65,8 @@ struct ModuleState {
 
     std::atomic<const AsyncioNames*> asyncio{nullptr};  // see need_asyncio()
 
-    bool drained = false;  // this interpreter ends: its pools were drained, and a new one would run nothing
+    bool draining = false;  // this interpreter ends: only calls that are waited for make pools
+    bool drained = false;   // this interpreter ends: its pools were drained, and a new one would run nothing
 };
 
 /// This interpreter's state. Attached threads only. Never null after the module was imported.

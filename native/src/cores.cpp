@@ -88,12 +88,15 @@ void spread(const std::vector<Runner>& runners) noexcept {
     cpu_set_t taken;
     CPU_ZERO(&taken);
     std::vector<pthread_t> close;
-    for (const Runner& runner : runners) {
-        const int core = runner.number == 0 ? -1 : core_of(runner.number);
-        if (core >= CPU_SETSIZE) return;
-        const bool shares = core >= 0 && CPU_ISSET(static_cast<std::size_t>(core), &taken);
-        if (runner.number == 0 || shares) close.push_back(runner.thread);
-        if (core >= 0) CPU_SET(static_cast<std::size_t>(core), &taken);
+    for (const bool movable : {false, true}) {
+        for (const Runner& runner : runners) {
+            if (runner.may_be_moved != movable) continue;
+            const int core = runner.number == 0 ? -1 : core_of(runner.number);
+            if (core >= CPU_SETSIZE) return;
+            const bool shares = core >= 0 && CPU_ISSET(static_cast<std::size_t>(core), &taken);
+            if (movable && (shares || runner.number == 0)) close.push_back(runner.thread);
+            if (core >= 0) CPU_SET(static_cast<std::size_t>(core), &taken);
+        }
     }
     for (const pthread_t thread : close) move_apart(thread, &taken);
 }

@@ -187,10 +187,10 @@ std::uint64_t ThreadPool::computed_ns() const {
 }
 
 void ThreadPool::spread() const {
-    const std::lock_guard lock(mutex_);  // keeps the threads from being joined
+    const std::lock_guard lock(mutex_);  // keeps them from being joined, and those that are not busy from taking a task
     std::vector<Runner> runners;
     for (const Worker* worker : workers_) {
-        if (worker->made) runners.push_back({worker->thread, worker->number});
+        if (worker->made) runners.push_back({worker->thread, worker->number, !worker->busy});
     }
     pyferris::spread(runners);
 }

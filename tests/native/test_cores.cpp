@@ -140,7 +140,9 @@ class Wanderer {
         while (steps_.load() < before + 2) std::this_thread::yield();
         return core_.load();
     }
-    pyferris::Runner runner() { return {thread_.native_handle(), number_.load()}; }
+    pyferris::Runner runner(bool may_be_moved = true) {
+        return {thread_.native_handle(), number_.load(), may_be_moved};
+    }
 
   private:
     const std::vector<int> all_;
@@ -179,6 +181,25 @@ TEST(Cores, ThreadsThatComputeOnOneCoreGoApart) {
     EXPECT_GE(apart, 15);  // the system may move them as well
     EXPECT_EQ(cores_of(first.runner()), all);
     EXPECT_EQ(cores_of(second.runner()), all);
+}
+
+TEST(Cores, OneThatMustNotBeMovedStays) {
+    const std::vector<int> all = allowed_cores();
+    if (all.size() < 2) GTEST_SKIP() << "one core";
+    Wanderer first(all);
+    Wanderer second(all);
+    int stayed = 0;
+    int apart = 0;
+    for (int i = 0; i < 20; ++i) {
+        first.go(all[0]);
+        second.go(all[0]);
+        pyferris::spread({first.runner(false), second.runner(false)});
+        stayed += second.core_now() == first.core_now() ? 1 : 0;
+        pyferris::spread({first.runner(true), second.runner(false)});  // the other one gives way
+        apart += second.core_now() != first.core_now() ? 1 : 0;
+    }
+    EXPECT_GE(stayed, 10);  // the system may move them
+    EXPECT_GE(apart, 15);
 }
 
 TEST(Cores, OneThatMayUseNoOtherCoreStays) {

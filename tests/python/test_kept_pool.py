@@ -147,6 +147,53 @@ assert safe_parallel_map(double, range(5)) == [0, 2, 4, 6, 8]
 assert asyncio.run(safe_parallel_map_async(double, range(5))) == [0, 2, 4, 6, 8]
 assert not [thread for thread in threading.enumerate() if thread.name.endswith("_loop")]
 """,
+    "daemon threads that make one map after another do not hold the exit": """
+import faulthandler
+def slow(number):
+    time.sleep(0.001)
+    return here(number)
+begun = threading.Barrier(5)
+def endless():
+    safe_parallel_map(slow, range(3), isolation="none")
+    begun.wait(30)
+    try:
+        while True:
+            safe_parallel_map(slow, range(30), isolation="none")
+    except PoolClosed as error:
+        assert "shutting down" in str(error)
+for _ in range(4):
+    threading.Thread(target=endless, daemon=True).start()
+begun.wait(30)
+faulthandler.dump_traceback_later(20, exit=True)
+""",
+    "a call that is waited for at exit maps as before": """
+pool = SafeThreadPool(1)
+begun = threading.Event()
+def call():
+    begun.set()
+    while not pool._closed:  # by the exit
+        time.sleep(0.001)
+    with SafeThreadPool(2) as inner:
+        assert len(list(inner.map(here, range(3)))) == 3
+    print("called")
+pool.submit(call)
+begun.wait(30)
+""",
+    "no item sees that it may use fewer cores, nor what it starts": """
+import hashlib
+cores, data = os.sched_getaffinity(0), b"x" * (1 << 18)
+def item(number):
+    seen = [os.sched_getaffinity(0)]
+    thread = threading.Thread(target=lambda: seen.append(os.sched_getaffinity(0)))
+    thread.start()
+    hashlib.sha256(data).digest()
+    thread.join()
+    return seen + [os.sched_getaffinity(0)]
+for _ in range(60):
+    for seen in safe_parallel_map(item, range(20)):
+        assert seen == [cores] * 3, seen
+assert os.sched_getaffinity(0) == cores
+""",
     "Ctrl-C in a map, then another map": """
 def endless(number):
     here(number)
@@ -168,4 +215,5 @@ def test_programs(name: str) -> None:
     printed = run(START + PROGRAMS[name] + "\nprint('end')\n").split()
     assert "end" in printed
     assert "late" not in printed
-    assert ("last" in printed) == ("at exit" in name)
+    assert ("last" in printed) == (name == "a map at exit")
+    assert printed.count("called") == (1 if "waited for at exit" in name else 0)

@@ -523,6 +523,15 @@ def test_what_was_refused_for_its_code_is_refused_whatever_it_is_bound_to() -> N
     assert "context manager" in str(reasons.pop())
 
 
+def test_a_module_that_was_another_one_for_a_while_is_looked_at_anew() -> None:
+    def uses(x: float) -> float:
+        return math.floor(x)
+
+    with mock.patch.dict(sys.modules, {"math": types.ModuleType("math")}):
+        assert "module 'math'" in str(_purity.why_impure(uses))
+    assert _purity.why_impure(uses) is None
+
+
 def test_a_refusal_of_one_function_is_none_of_those_that_call_it() -> None:
     space: dict[str, Any] = {"__name__": "somewhere", "module": threading}
     exec("def inner(x):\n    return module.floor(x)\ndef outer(x):\n    return inner(x)", space)

@@ -29,10 +29,12 @@ int leave_to_others(const std::vector<Seen>& others) noexcept;
 struct Runner {
     std::thread::native_handle_type thread;
     long number;  // native; 0: it has not begun
+    bool may_be_moved;
 };
 
-/// Moves each of these that runs, or is about to begin, on a core of another before it to one where none of them runs,
-/// if it may use one; it keeps to the cores that it may use now. Linux only; elsewhere it does nothing.
+/// Moves each of these that may be, and that runs or is about to on a core of another, to one where none of them runs,
+/// if it may use one. It keeps to the cores that it may use now, but not for a moment in between: so only one that runs
+/// no code that could see that, or start threads, may be moved. Linux only; elsewhere it does nothing.
 void spread(const std::vector<Runner>& runners) noexcept;
 
 }  // namespace pyferris

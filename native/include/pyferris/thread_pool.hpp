@@ -76,7 +76,8 @@ class ThreadPool : public std::enable_shared_from_this<ThreadPool> {
     /// Starts workers that have no task yet, so that `count` are there, or `max_workers`. Any thread. Returns how many
     /// it has started.
     std::size_t start_workers(std::size_t count);
-    /// From now on a worker goes that has found nothing queued for so long; a submit starts another. Any thread.
+    /// From now on a worker goes that has found nothing queued for so long; a submit starts another. And one that
+    /// begins to work does so on a core where none of the others does. Any thread.
     void linger(std::uint64_t ns);
     /// Queues `task` again from the worker that runs it; also in a closed pool.
     void requeue(Task& task);
@@ -141,6 +142,7 @@ class ThreadPool : public std::enable_shared_from_this<ThreadPool> {
     void hand_over(Worker& self, Task& task);
     void one_less();
     bool may_go(Worker& self, bool late) noexcept;
+    void go_apart(Worker& self);
     bool has_room() const noexcept;
     Task* next(Worker& self);
     Task* try_next(Worker& self);

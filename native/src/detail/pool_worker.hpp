@@ -25,6 +25,8 @@ struct ThreadPool::Worker {
     uv_thread_t thread{};   // known once it was made, or has begun, whichever comes first
     bool made = false;
     long number = 0;         // the system's, of the thread; 0 before it has begun
+    bool busy = false;       // it has a task
+    int core = -1;           // where it was when it had got that; -1: not known
     bool searching = false;  // this is the woken one
     bool given_up = false;   // counted no more
     bool leaving = false;    // takes no more tasks

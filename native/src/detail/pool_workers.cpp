@@ -157,6 +157,7 @@ void ThreadPool::work(Worker& self) {
     }
     if (!started) return;
     while (Task* task = next(self)) {
+        go_apart(self);
         if (!driver.attach()) {
             hand_over(self, *task);
             break;
@@ -197,6 +198,21 @@ bool ThreadPool::may_go(Worker& self, bool late) noexcept {
     self.leaving = true;
     ++leaving_;
     return true;
+}
+
+// It has a task, and has run nothing of it: nobody sees that it may use one core only for a moment.
+void ThreadPool::go_apart(Worker& self) {
+    std::vector<Seen> others;
+    {
+        const std::lock_guard lock(mutex_);
+        if (linger_ns_ == kNoDeadline) return;
+        for (const Worker* worker : workers_) {
+            if (worker != &self && worker->busy) others.push_back({worker->number, worker->core});
+        }
+    }
+    const int core = others.empty() ? see_this_thread().core : leave_to_others(others);
+    const std::lock_guard lock(mutex_);
+    self.core = core;
 }
 
 // The mutex is held.
@@ -255,6 +271,7 @@ Task* ThreadPool::next(Worker& self) {
     bool spin = true;
     bool late = false;
     std::unique_lock lock(mutex_);
+    self.busy = false;
     for (;;) {
         if (std::exchange(self.searching, false)) searching_ = false;
         if (self.given_up) return nullptr;
@@ -287,6 +304,7 @@ Task* ThreadPool::next(Worker& self) {
             lock.lock();
         }
     }
+    self.busy = task != nullptr;
     self.taken.store(task);
     queued_.store(queue_.size(), std::memory_order_relaxed);
     if (!queue_.empty() && !searching_ && spinning_ == 0) wake = pick_idle();
