@@ -10,13 +10,12 @@ import asyncio
 import concurrent.futures
 import contextlib
 import functools
-import hashlib
 import importlib.util
 import json
 import statistics
 import subprocess
 import sys
-import threading
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import installed
+from map_functions import digest, impure, locked, locked_spin, looked_up, masked, read_all, sines, sizes, spin
 from support import check, circumstances, identity, timed, write_section
 from web_latency import measure as web_latency
 
@@ -31,6 +31,7 @@ from pyferris.safe_thread import SafeThreadPool, safe_parallel_map
 
 WORKERS = 2
 RUNS = 9
+SHORT_RUNS = 31  # of what takes some milliseconds
 COLD_RUNS = 21  # processes of each kind: how the system places their threads differs
 HAS_INTERPRETERS = sys.version_info >= (3, 12)
 OURS = "pyferris"
@@ -80,13 +81,6 @@ def open_pools() -> Iterator[None]:
                 future.result()
         yield
     pools.clear()
-
-
-def spin(count: int) -> int:
-    total = 0
-    for i in range(count):
-        total = (total * 5 + i) & 1023
-    return total
 
 
 @functools.cache
@@ -194,58 +188,22 @@ def machine_gives() -> str:
     )
 
 
-THRESHOLD = 3
-
-
-def impure(item: int) -> int:
-    return spin(item) + THRESHOLD
-
-
-def sizes(item: int) -> list[int]:
-    return [spin(item)] * 100
-
-
-def digest(item: bytes) -> str:
-    return hashlib.sha256(item).hexdigest()
-
-
-def sines(item: int) -> float:
-    import numpy
-
-    return float(numpy.sin(numpy.arange(item, dtype=float)).sum())
-
-
-LOCK = threading.Lock()
-
-
-def locked(item: int) -> int:
-    with LOCK:
-        return item
-
-
-@functools.lru_cache
-def remembered(item: int) -> int:
-    return item * item
-
-
-def looked_up(item: int) -> int:
-    return remembered(item & 127)
-
-
 TINY = (identity, locked, looked_up)
 
 
 def maps() -> None:
     """`safe_parallel_map` as it comes, with a pool of its own for each call."""
 
-    def row(name: str, target: str, function: Callable[[Any], Any], items: Any, against: str = "serial") -> None:
+    def row(
+        name: str, target: str, function: Callable[[Any], Any], items: Any, against: str = "serial", runs: int = RUNS
+    ) -> None:
         make = items if callable(items) else lambda: items
         threads = pools["ThreadPoolExecutor"]
         ways: dict[str, Callable[[], object]] = {}
         if function not in TINY:  # which take it seconds
             ways["ThreadPoolExecutor"] = lambda: mapped(threads, function, list(make()))
         ways[OURS] = lambda: safe_parallel_map(function, make())
-        compare(f"safe_parallel_map: {name}", target, lambda: list(map(function, make())), ways, against)
+        compare(f"safe_parallel_map: {name}", target, lambda: list(map(function, make())), ways, against, runs)
 
     ms = calls_of(1e-3)
     row("pure computation, 200 items of 10 ms", "1.75x", spin, [10 * ms] * 200)
@@ -264,6 +222,15 @@ def maps() -> None:
     row("200,000 tiny items, a function with an lru_cache", "0.93x", looked_up, list(range(200_000)))
     row("500 items of 0.2 ms, large results", "0.93x", sizes, [ms // 5] * 500)
     row("a function that reads a global", "0.93x", impure, [ms] * 100)
+    short = functools.partial(row, against="serial", runs=SHORT_RUNS)
+    short("6 items of 1 ms", "0.93x", spin, [ms] * 6)
+    short("60 items of 0.1 ms, a function with a lock", "0.93x", locked_spin, [ms // 10] * 60)
+    short("8 items of 0.7 ms that free the GIL (hashlib)", "0.93x", digest, [bytes([i]) * (1 << 20) for i in range(8)])
+    short("5,000 short texts, a function with re", "0.93x", masked, [f"{i} of 5000" for i in range(5000)])
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(b"x" * 200)
+        file.flush()
+        short("1,000 small files", "0.93x", read_all, [file.name] * 1000)
 
 
 KINDS = {

@@ -158,8 +158,8 @@ class Driver(Watcher):
         return self._verdict
 
     def may_scale(self, cost: float) -> bool:
-        """Whether threads are to be tried where the map cannot be isolated: an item takes ``cost`` seconds."""
-        return self.verdict.reason is not None and not self.is_cheap(cost) and self.most_workers() > 1
+        """Whether items that take ``cost`` seconds are worth to be shared out between threads."""
+        return cost >= self.limits.least_shared and self.most_workers() > 1
 
     def is_cheap(self, cost: float) -> bool:
         """Whether an item that takes so many seconds is not worth its way to others."""

@@ -119,9 +119,9 @@ class Beginning:
         reason = driver.impossible(cost)
         if reason is None and driver.limits.patient:
             self._delays, self._sampled = [1.0] * driver.limits.looks, cost
-        if reason is not None and not driver.may_scale(cost):
-            driver.reason = reason
-            return not driver.is_cheap(cost)  # others may be dear
+        if not driver.may_scale(cost) and (reason is not None or left < driver.worth()):
+            driver.reason = reason or driver.reason
+            return driver.most_workers() < 2  # else others may be dear
         if self._delays is None:
             self._delays, self._sampled = [], cost
             _thread.start_new_thread(self._sample, (self._delays, threading.get_native_id()))

@@ -93,7 +93,7 @@ class Watcher:
         """
         limits, mapped = self.limits, self._mapped
         if self._shows and mapped._watched:
-            return self._look_after(pause) or Look(True, 1.0, True)
+            return self._look_after(pause) or Look(False, 1.0, True)
         held = limits.held * sys.getswitchinterval()
         over, late, computed = mapped._watch(
             pause, limits.longest_wait, limits.least_shared, limits.worth_threads, held, limits.busy
