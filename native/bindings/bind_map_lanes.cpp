@@ -164,8 +164,8 @@ bool is_small_data(PyObject* object, Py_ssize_t* most, int depth = 0) {
     return elements && is_small_data(elements.get(), most, depth);
 }
 
-constexpr int kMostUnseen = 32;                // items between two looks at the clock
-constexpr std::uint64_t kShortUnseen = 5'000;  // ns that as many may take for twice as many the next time
+constexpr int kMostUnseen = 32;                 // items between two looks at the clock
+constexpr std::uint64_t kShortUnseen = 20'000;  // ns that as many may take for twice as many the next time
 
 // `extend_by(results, function, items, end, most, seconds)`: appends `function(items[i])` for each i from len(results)
 // to `end`, or to the end of the items, which another thread may change, or until so many seconds are over. True where

@@ -21,6 +21,19 @@ PyRef dict_of(PyObject* holder) {
 #endif
 }
 
+// Its keys and values, one after the other: in one piece, as it is mostly looked at when nothing of it is in a cache.
+PyRef contents_of(PyObject* dict) {
+    PyRef contents = PyRef::steal(PyTuple_New(2 * PyDict_GET_SIZE(dict)));
+    Py_ssize_t position = 0;
+    Py_ssize_t count = 0;
+    PyObject *key = nullptr, *value = nullptr;
+    while (contents && PyDict_Next(dict, &position, &key, &value) != 0) {
+        PyTuple_SET_ITEM(contents.get(), count++, Py_NewRef(key));
+        PyTuple_SET_ITEM(contents.get(), count++, Py_NewRef(value));
+    }
+    return contents;
+}
+
 // `take_snapshot(holders)`: of dicts and classes, for `is_unchanged`.
 PyObject* take_snapshot(PyObject* /*module*/, PyObject* holders) {
     PyRef list = PyRef::steal(PyList_New(0));
@@ -29,25 +42,25 @@ PyObject* take_snapshot(PyObject* /*module*/, PyObject* holders) {
         if (!holder) return nullptr;
         const PyRef dict = dict_of(holder.get());
         if (!dict) return PyErr_Format(PyExc_TypeError, "a snapshot is of dicts and classes, not of %R", holder.get());
-        const PyRef items = PyRef::steal(PyDict_Items(dict.get()));
-        const PyRef entry = PyRef::steal(items ? PyTuple_Pack(2, holder.get(), items.get()) : nullptr);
+        PyRef contents;
+        PYFERRIS_BEGIN_CRITICAL_SECTION(dict.get());
+        contents = contents_of(dict.get());
+        PYFERRIS_END_CRITICAL_SECTION();
+        const PyRef entry = PyRef::steal(contents ? PyTuple_Pack(2, holder.get(), contents.get()) : nullptr);
         if (!entry || PyList_Append(list.get(), entry.get()) != 0) return nullptr;
     }
     return list.release();
 }
 
-bool holds(PyObject* dict, PyObject* items) {
+bool holds(PyObject* dict, PyObject* contents) {
     Py_ssize_t position = 0;
     Py_ssize_t count = 0;
     PyObject *key = nullptr, *value = nullptr;
-    const Py_ssize_t expected = PyList_GET_SIZE(items);
-    if (PyDict_GET_SIZE(dict) != expected) return false;
+    if (2 * PyDict_GET_SIZE(dict) != PyTuple_GET_SIZE(contents)) return false;
     while (PyDict_Next(dict, &position, &key, &value) != 0) {
-        if (count == expected) return false;
-        PyObject* item = PyList_GET_ITEM(items, count++);
-        if (PyTuple_GET_ITEM(item, 0) != key || PyTuple_GET_ITEM(item, 1) != value) return false;
+        if (PyTuple_GET_ITEM(contents, count++) != key || PyTuple_GET_ITEM(contents, count++) != value) return false;
     }
-    return count == expected;
+    return true;
 }
 
 // `is_unchanged(snapshot)`

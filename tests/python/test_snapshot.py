@@ -57,7 +57,7 @@ def test_a_class_that_has_got_another_member_has_changed() -> None:
     assert _native.is_unchanged(snapshot)
     with mock.patch.object(Base, "number", 2):
         assert not _native.is_unchanged(snapshot)
-    assert _native.is_unchanged(snapshot) == (list(vars(Base)) == [key for key, _ in snapshot[1][1]])
+    assert _native.is_unchanged(snapshot) == (list(vars(Base)) == list(snapshot[1][1][::2]))
 
 
 def test_what_a_snapshot_is_of() -> None:
