@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Beginning", "may_raise_into_calls", "number_from", "number_of"]
 
 _STRETCH = 0.0005  # seconds that the caller works between two looks, at first
-_STRETCHES = 8  # then an eighth of the time that it has worked
+_STRETCHES = 6  # then a sixth of the time that it has worked
+_GROWTH = 64  # times as many items at most as in the stretch before, which says little of those to come
 _LONGEST_STRETCH = 0.004
 _SAMPLES = 16
 _ATTEMPTS = 30
@@ -97,7 +98,7 @@ class Beginning:
             if count == 1 and len(self._samples) < _SAMPLES:
                 self._samples.append((len(results) - 1, int(took * 1e9)))
             stretch = min(max(_STRETCH, (now - began) / _STRETCHES), _LONGEST_STRETCH)
-            count = max(1, min(2 * count, int((len(results) - before) * stretch / max(took, 1e-9))))
+            count = max(1, min(_GROWTH * count, int((len(results) - before) * stretch / max(took, 1e-9))))
             most = max(_LEAST_ELEMENTS, int(_ELEMENTS * (now - began) / len(results)))
             if settled or now < look or (limits.patient and len(results) < _SAMPLES):
                 continue
