@@ -29,9 +29,8 @@ def take(max_workers: int | None) -> SafeThreadPool:
         pass
     else:
         same = all(now is then for now, then in zip(_surroundings(), made_for, strict=True))
-        if same and max_workers is None and pool._max_workers == default_workers("none"):
-            return pool
-        if same and type(max_workers) is int and pool._max_workers == max_workers:
+        wanted = default_workers("none") if max_workers is None else max_workers
+        if same and type(wanted) is int and pool._max_workers == wanted:
             return pool
         pool.shutdown()
     pool = SafeThreadPool(max_workers, "safe_parallel_map", isolation="none")

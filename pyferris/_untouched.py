@@ -53,26 +53,26 @@ def _holders(module: Any) -> Iterator[Any]:
     """The dicts and classes that ``find_patched`` looks into."""
     yield module.__dict__
     for value in list(module.__dict__.values()):
-        kind: Any = type(value)
-        if issubclass(kind, type):
-            if _reach.is_made_at_run_time(value):
-                yield value
-        elif type(kind) is type and _reach.is_made_at_run_time(kind):
-            inside = getattr(value, "__dict__", None)
-            if type(inside) is dict:
-                yield inside
+        holder = _looked_into(value)
+        if isinstance(holder, (dict, type)):
+            yield holder
+
+
+def _looked_into(value: Any) -> Any:
+    """A class that Python code has made, or what an object of one holds; None for all else."""
+    kind: Any = type(value)
+    if issubclass(kind, type):
+        return value if _reach.is_made_at_run_time(value) else None
+    return getattr(value, "__dict__", None) if type(kind) is type and _reach.is_made_at_run_time(kind) else None
 
 
 def _is_genuine(value: Any) -> bool:
     """Whether a function of the standard library, each of a class, and what an object holds, came with it."""
-    kind: Any = type(value)
-    if kind is _reach.Function:
+    if type(value) is _reach.Function:
         return _of_library(value)
-    if issubclass(kind, type):
-        return not _reach.is_made_at_run_time(value) or all(map(_is_genuine_member, vars(value).values()))
-    if type(kind) is type and _reach.is_made_at_run_time(kind):
-        return all(map(_is_genuine_member, getattr(value, "__dict__", {}).values()))
-    return True
+    holder = _looked_into(value)
+    members: Any = vars(holder) if isinstance(holder, type) else holder
+    return members is None or all(map(_is_genuine_member, members.values()))
 
 
 def _is_genuine_member(value: Any) -> bool:

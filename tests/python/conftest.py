@@ -1,4 +1,4 @@
-"""Where shipped functions are called, and applications that they come from."""
+"""A pool; where shipped functions are called, and applications that they come from."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ from pathlib import Path
 
 import pytest
 from elsewhere import KINDS, App, Elsewhere, make
+
+from pyferris.safe_thread import SafeThreadPool
+
+
+@pytest.fixture
+def pool() -> Iterator[SafeThreadPool]:
+    with SafeThreadPool(2) as pool:
+        yield pool
 
 
 @pytest.fixture(scope="module", params=KINDS)

@@ -20,12 +20,6 @@ from pyferris.safe_thread import MapResult, PoolClosed, SafeThreadPool, sleep
 LIMIT = 30  # seconds; only a failure takes that long
 
 
-@pytest.fixture
-def pool() -> Iterator[SafeThreadPool]:
-    with SafeThreadPool(2) as pool:
-        yield pool
-
-
 class Boom(Exception):
     pass
 

@@ -7,18 +7,11 @@ import gc
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from pyferris.safe_thread import SafeThreadPool, safe_parallel_map
-
-
-@pytest.fixture
-def pool() -> Iterator[SafeThreadPool]:
-    with SafeThreadPool(2) as pool:
-        yield pool
 
 
 class Boom(Exception):

@@ -10,7 +10,6 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -27,12 +26,6 @@ from pyferris.safe_thread import (
 )
 
 LIMIT = 30  # seconds; only a failure takes that long
-
-
-@pytest.fixture
-def pool() -> Iterator[SafeThreadPool]:
-    with SafeThreadPool(2) as pool:
-        yield pool
 
 
 class Boom(Exception):
