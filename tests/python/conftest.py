@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import pytest
 from elsewhere import KINDS, App, Elsewhere, make
 
 from pyferris.safe_thread import SafeThreadPool
+
+# A shell that runs the tests in the background has them ignore Ctrl-C, which some send, and programs that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
