@@ -115,8 +115,10 @@ class CodeCheck:
                 self._flags.add("set operators")
             elif operation in ("LOAD_ATTR", "LOAD_METHOD"):
                 self._attribute(code, operation, argument, before, modules, name)
-            elif operation == "RAISE_VARARGS" and argument == 0 and sys.exception() is not None:
-                raise Impure(f"{name} may raise what its caller handles")
+            elif operation == "RAISE_VARARGS" and argument == 0:
+                self._flags.add("raises again")
+                if sys.exception() is not None:
+                    raise Impure(f"{name} may raise what its caller handles")
             elif operation == "BUILD_SET" and values:
                 raise Impure(f"{name} makes a set of functions or classes, whose order their addresses decide on")
             elif operation in _SET_OPERATORS and self._process:

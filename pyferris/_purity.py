@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from . import _own_objects, _pure_names, _reach, _untouched
 from ._homes import MISSING
+from ._known import Grounds
 from ._native import is_small_data
 from ._plain import is_plain
 from ._pure_code import CodeCheck, Impure, ImpureCode, ImpureGlobal
@@ -42,6 +43,17 @@ class Verdict(NamedTuple):
     """It may read and change data and names here, but waits for nothing and cannot tell which thread runs it."""
 
 
+class Found(NamedTuple):
+    """What one look at a function has found."""
+
+    verdict: Verdict
+    library: set[str]
+    process: bool
+    """What was asked for."""
+    grounds: Grounds | None
+    """None: it may not be true the next time."""
+
+
 def why_impure(function: Any, library: set[str] | None = None, *, process: bool = False) -> str | None:
     """The reason of ``judge``."""
     return judge(function, library, process=process).reason
@@ -56,9 +68,18 @@ def judge(function: Any, library: set[str] | None = None, *, process: bool = Fal
     known = _known_refusal(function)
     if known is not None:
         return Verdict(known, False)
-    check = _Check(process, set() if library is None else library)
-    reason = _find_reason(check, function, process)
-    return Verdict(reason or check.keeps, reason is None)
+    disturbed = _find_disturbance(process)
+    if disturbed is not None:
+        return Verdict(disturbed, False)
+    library = set() if library is None else library
+    names = _reach.names_of(function.__code__) if type(function) is _reach.Function else None
+    found: Found | None = None if names is None else names.verdict
+    if found is None or found.grounds is None or found.process != process or not found.grounds.hold(function):
+        found = _look_at(function, process)
+        if names is not None:
+            names.verdict = found
+    library |= found.library
+    return found.verdict
 
 
 def _known_refusal(function: Any) -> str | None:
@@ -72,7 +93,8 @@ def _known_refusal(function: Any) -> str | None:
     return reason if name is None or function.__globals__.get(name, MISSING) is value else None
 
 
-def _find_reason(check: _Check, function: Any, process: bool) -> str | None:
+def _find_disturbance(process: bool) -> str | None:
+    """What is true of this program, or this moment, whatever the function is."""
     watchers = sys.gettrace(), sys.getprofile(), threading.gettrace(), threading.getprofile()
     if any(each is not None for each in watchers):
         return "a debugger, profiler or coverage tool watches this program"
@@ -83,23 +105,31 @@ def _find_reason(check: _Check, function: Any, process: bool) -> str | None:
         return "locale.setlocale() has been called"
     if sys.get_int_max_str_digits() != sys.int_info.default_max_str_digits:
         return "sys.set_int_max_str_digits() has been called"
+    return None
+
+
+def _look_at(function: Any, process: bool) -> Found:
+    check = _Check(process)
     try:
         check.callable(function)
         check.together()
+        return Found(Verdict(check.keeps, True), check.library, process, check.grounds if check.lasts else None)
     except Impure as reason:
         check.remember(function, reason)
-        return str(reason)
+        verdict = Verdict(str(reason), False)
     except RecursionError:
-        return "it is too deeply nested to be checked"
-    return None
+        verdict = Verdict("it is too deeply nested to be checked", False)
+    return Found(verdict, check.library, process, None)
 
 
 class _Check(CodeCheck):
     """One look at a function and all functions that it reaches."""
 
-    def __init__(self, process: bool, library: set[str]) -> None:
+    def __init__(self, process: bool) -> None:
         super().__init__(process)
-        self._library_used = library
+        self.library: set[str] = set()
+        """Modules that are used."""
+        self.grounds = Grounds()
         self._seen: dict[int, Any] = {}
         self._inside: set[int] = set()
         self._containers = 0
@@ -134,12 +164,17 @@ class _Check(CodeCheck):
         elif isinstance(reason, ImpureGlobal) and names.globals.get(reason.name) is not None:
             names.refusal = str(reason), reason.name, reason.value
 
+    @property
+    def lasts(self) -> bool:
+        """Whether it holds as long as its grounds do."""
+        return self.grounds.sound and not self._own.any and "raises again" not in self._flags
+
     def together(self) -> None:
         """What is no harm by itself may be together."""
         catches = "catches much" in self._flags
         if self._own.any and catches:
             raise Impure("methods may be recursive, and it catches errors that the depth of the stack decides on")
-        if self._own.any and "copy" in self._library_used:
+        if self._own.any and "copy" in self.library:
             raise Impure("it copies objects of one's own, as copyreg says")
         if {"positional patterns", "makes classes"} <= self._flags:
             raise Impure("it may match classes that it makes")
@@ -181,8 +216,9 @@ class _Check(CodeCheck):
         modules = _names_of_modules(namespace), _names_of_modules(cells)
         self._namespace = namespace
         self._code(code, name, frozenset(code.co_freevars), modules)
+        bound = {"__name__": namespace["__name__"]}
         for each, chains in names.globals.items():
-            value = namespace.get(each, MISSING)
+            value = bound[each] = namespace.get(each, MISSING)
             if value is not MISSING:
                 try:
                     self._reached(value, chains, f"global {each!r}")
@@ -190,8 +226,10 @@ class _Check(CodeCheck):
                     refusal.name = refusal.name or each
                     raise
             else:
-                self._builtin(each, function.__builtins__.get(each, MISSING), name)
+                value = bound[each] = function.__builtins__.get(each, MISSING)
+                self._builtin(each, value, name)
         self._inside.discard(id(function))
+        self.grounds.add_function(function, bound)
 
     def _builtin(self, each: str, value: Any, name: str) -> None:
         if value is MISSING:
@@ -261,7 +299,7 @@ class _Check(CodeCheck):
 
     def _module(self, module: Any, chains: set[_reach.Chain], what: str) -> None:
         name = module.__name__
-        self._library_used.add(name)
+        self.library.add(name)
         keeping = _pure_names.KEEPING_MODULES.get(name)
         allowed = _pure_names.MODULES.get(name, MISSING) if keeping is None else keeping
         unknown = f"{what} is module {name!r}, whose functions are not known to be pure"
@@ -271,6 +309,7 @@ class _Check(CodeCheck):
             raise Impure(unknown)
         if () in chains:
             raise Impure(f"{what} is module {name!r}, which is passed on")
+        used = dict[str, Any]()
         for chain in sorted(chains):
             attribute = chain[0]
             public = attribute in module.__dict__ and not attribute.startswith("_")
@@ -278,7 +317,7 @@ class _Check(CodeCheck):
                 self._flags.add("set operators")
             if not public or attribute in _pure_names.EXCLUDED or (allowed is not None and attribute not in allowed):
                 raise Impure(f"{name}.{attribute} is not known to be pure")
-            value = module.__dict__[attribute]
+            value = used[attribute] = module.__dict__[attribute]
             verdict, where = _reach.judge(module, attribute, value)
             if verdict == _reach.REFERRED and where[0] not in (name, *_pure_names.ACCELERATORS):
                 raise Impure(f"{name}.{attribute} has been patched")
@@ -289,6 +328,7 @@ class _Check(CodeCheck):
         patched = _untouched.find_patched(name)
         if patched is not None:
             raise Impure(f"{patched} has been patched")
+        self.grounds.add_module(name, module, used)
         if keeping is not None:
             self._keeps(f"{what} is module {name!r}, whose functions are not known to be pure")
 

@@ -64,10 +64,11 @@ class Names:
     ``globals`` and ``cells``: name -> the attributes that follow it, ``()`` where its value goes elsewhere.
     ``written``: globals that are bound or deleted. ``imports``: (module's name, level, names of it).
     ``attributes``: every name that is not a global for certain; ``texts``: identifiers in constant strings.
-    ``refusal``: why it is not pure, as long as a global, or None, is bound to a value: see ``_purity``.
+    ``refusal``: why it is not pure, as long as a global, or None, is bound to a value: see ``_purity``. ``verdict``:
+    what was found of a function with this code, likewise.
     """
 
-    __slots__ = ("attributes", "cells", "globals", "imports", "refusal", "texts", "written")
+    __slots__ = ("attributes", "cells", "globals", "imports", "refusal", "texts", "verdict", "written")
 
     def __init__(self) -> None:
         self.globals: dict[str, set[Chain]] = {}
@@ -77,6 +78,7 @@ class Names:
         self.attributes: set[str] = set()
         self.texts: set[str] = set()
         self.refusal: tuple[str, str | None, Any] | None = None
+        self.verdict: Any = None
 
 
 _names: dict[CodeType, Names] = {}

@@ -1,0 +1,83 @@
+"""What a verdict on a function was found from, and whether all of that is as it was; for ``_purity``.
+
+To look at a function takes twenty microseconds, several times as long when nothing of it is in a cache, and each map
+of it begins so. Of a verdict's grounds nothing is kept alive but what is small, or a module's.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+from __future__ import annotations
+
+import re
+import sys
+import weakref
+from typing import Any
+
+from . import _reach, _untouched
+from ._homes import MISSING
+
+__all__: list[str] = []
+
+_SMALL = frozenset({int, float, complex, bool, type(None), type(...), re.Pattern})
+_LONGEST = 1_000  # letters or bytes of a text that is kept
+
+
+class Grounds:
+    """The names that are bound to what a verdict was found from: in functions, and in modules that they use."""
+
+    def __init__(self) -> None:
+        self.sound = True
+        """Whether it is all here."""
+        self._functions: list[tuple[Any, Any, Any, dict[str, Any], dict[str, Any]]] = []
+        self._modules: list[tuple[str, Any, dict[str, Any]]] = []
+
+    def add_function(self, function: Any, names: dict[str, Any]) -> None:
+        """``names``: the globals and builtins that its code uses, and what each is."""
+        values, others = dict[str, Any](), dict[str, Any]()
+        for name, value in names.items():
+            if type(value) is _reach.Function or type(value) is type:
+                others[name] = weakref.ref(value)
+            elif _is_small(value) or type(value) in (_reach.Module, _reach.Builtin):
+                values[name] = value
+            else:
+                self.sound = False
+        defaults = function.__defaults__
+        if not function.__closure__ and all(map(_is_small, defaults or ())):
+            self._functions.append((weakref.ref(function), function.__code__, defaults, values, others))
+        else:
+            self.sound = False
+
+    def add_module(self, name: str, module: Any, attributes: dict[str, Any]) -> None:
+        """``attributes``: those that are used."""
+        self._modules.append((name, module, attributes))
+
+    def hold(self, function: Any) -> bool:
+        """Whether everything is as it was found, beginning with ``function``."""
+        if self._functions[-1][0]() is not function:
+            return False
+        for reference, code, defaults, values, others in self._functions:
+            each = reference()
+            if each is None or each.__code__ is not code or each.__defaults__ is not defaults:
+                return False
+            if each.__kwdefaults__ or each.__dict__:
+                return False
+            namespace, builtins = each.__globals__, each.__builtins__
+            for name, value in values.items():
+                found = namespace.get(name, MISSING)
+                if (builtins.get(name, MISSING) if found is MISSING else found) is not value:
+                    return False
+            for name, other in others.items():
+                found, value = namespace.get(name, MISSING), other()
+                if value is None or (builtins.get(name, MISSING) if found is MISSING else found) is not value:
+                    return False
+        for name, module, attributes in self._modules:
+            if sys.modules.get(name) is not module or _untouched.find_patched(name) is not None:
+                return False
+            for attribute, value in attributes.items():
+                if module.__dict__.get(attribute, MISSING) is not value:
+                    return False
+        return True
+
+
+def _is_small(value: Any) -> bool:
+    kind = type(value)
+    return kind in _SMALL or (kind in (str, bytes) and len(value) <= _LONGEST)

@@ -1,0 +1,212 @@
+"""A verdict that was found once is not looked for again, until anything has changed that it was found from."""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import gc
+import itertools
+import math
+import re
+import sys
+import textwrap
+import threading
+import types
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from pyferris import _known, _purity
+
+Change = Callable[[], Any]
+
+LIMIT = 3
+WORD = re.compile(r"\w+")
+LOCK = threading.Lock()
+
+
+def work(x: int) -> float:
+    return helper(x) + math.sqrt(LIMIT) + len(WORD.findall(re.sub("a", "b", "aa"))) + next(itertools.count(x))
+
+
+def helper(x: int, step: int = 1) -> int:
+    return deeper(x) + step
+
+
+def deeper(x: int) -> int:
+    return max(x, 2)
+
+
+def impure(x: int) -> int:
+    with LOCK:
+        return x
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """Functions that were looked at."""
+    seen: list[Any] = []
+    look = _purity._look_at
+    monkeypatch.setattr(_purity, "_look_at", lambda function, process: seen.append(function) or look(function, process))
+    _purity._reach._names.clear()
+    yield seen
+    _purity._reach._names.clear()
+
+
+def test_what_is_as_it_was_is_not_looked_at_again(looks: list[Any]) -> None:
+    libraries: list[set[str]] = [set(), set(), set()]
+    verdicts = [_purity.judge(work, library) for library in libraries]
+    assert verdicts == [_purity.Verdict(None, True)] * 3
+    assert libraries == [{"itertools", "math", "re"}] * 3
+    assert looks == [work]
+
+
+def _in_globals(**names: Any) -> Change:
+    return lambda: mock.patch.dict(globals(), names)
+
+
+def _attribute(thing: Any, name: str, value: Any) -> Change:
+    @contextlib.contextmanager
+    def changed() -> Iterator[None]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(thing, name, value)
+            yield
+
+    return changed
+
+
+CHANGES: dict[str, Change] = {
+    "a function that it calls": _in_globals(helper=impure),
+    "one that this calls": _in_globals(deeper=impure),
+    "a constant": _in_globals(LIMIT=LOCK),
+    "a pattern": _in_globals(WORD=LOCK),
+    "a module": _in_globals(math=types.SimpleNamespace(sqrt=abs)),
+    "a builtin, by a global": _in_globals(max=impure),
+    "a builtin": _attribute(builtins, "max", impure),
+    "a function of a compiled module": _attribute(math, "sqrt", impure),
+    "a class of a module without a file": _attribute(itertools, "count", impure),
+    "a function of a module": _attribute(re, "sub", impure),
+    "what a module's functions use": _attribute(re, "_compile", impure),
+    "which module has the name": lambda: mock.patch.dict(sys.modules, {"math": types.ModuleType("math")}),
+    "its own code": _attribute(work, "__code__", impure.__code__),
+    "the code of another": _attribute(deeper, "__code__", impure.__code__),
+    "a default": _attribute(helper, "__defaults__", (LOCK,)),
+    "a default of a keyword": _attribute(helper, "__kwdefaults__", {"step": LOCK}),
+    "an attribute": lambda: mock.patch.dict(deeper.__dict__, {"cache": {}}),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_what_has_changed_is_looked_at(what: str) -> None:
+    assert _purity.why_impure(work) is None
+    with CHANGES[what]():
+        assert _purity.why_impure(work) is not None
+    assert _purity.why_impure(work) is None
+
+
+def test_a_name_that_is_gone_is_looked_for() -> None:
+    names: dict[str, Any] = {"__name__": __name__}
+    exec("def helper(x): return x\ndef work(x): return helper(x)", names)
+    assert _purity.why_impure(names["work"]) is None
+    names["helper"] = None  # and the function is gone with it
+    gc.collect()
+    assert _purity.judge(names["work"]) == _purity.Verdict(None, True)
+    del names["helper"]
+    assert "not defined" in str(_purity.why_impure(names["work"]))
+
+
+def test_a_class_that_is_gone_is_not_taken_for_none() -> None:
+    names: dict[str, Any] = {"Own": type("Own", (), {})}
+    exec("def work(x): return Own", names)
+    grounds = _known.Grounds()
+    grounds.add_function(names["work"], {"Own": names["Own"]})
+    assert grounds.hold(names["work"])
+    names["Own"] = None
+    gc.collect()
+    assert not grounds.hold(names["work"])
+
+
+def test_a_function_of_the_same_code_is_another() -> None:
+    text = "def work(x): return helper(x)\ndef helper(x): return x"
+    pure: dict[str, Any] = {"__name__": __name__}
+    other: dict[str, Any] = {"__name__": __name__}
+    exec(text, pure)
+    exec(text, other)
+    other["helper"] = impure
+    for _ in range(2):
+        assert _purity.why_impure(pure["work"]) is None
+        assert _purity.why_impure(other["work"]) is not None
+
+
+def test_what_can_change_in_place_is_always_looked_at(looks: list[Any]) -> None:
+    table: list[Any] = [1]
+
+    class Own:
+        value: Any = 1
+
+    def closure(x: int) -> int:
+        return x + len(table)
+
+    names: dict[str, Any] = {"__name__": __name__, "TABLE": table, "OWN": Own, "BIG": (1, 2)}
+    exec(
+        """
+def data(x): return TABLE[0]
+def own(x): return OWN.value
+def big(x): return BIG[0]
+def default(x, table=TABLE): return table[0]
+def keyword(x, *, table=1): return table
+def again(x):
+    try:
+        return x
+    except ValueError:
+        raise
+""",
+        names,
+    )
+    functions = [closure, *(names[each] for each in ("data", "own", "big", "default", "keyword", "again"))]
+    for function in functions:
+        for _ in range(2):
+            assert _purity.judge(function).keeps_to_data, function
+    assert looks == [each for each in functions for _ in range(2)]
+
+
+def test_what_the_program_does_is_seen_each_time() -> None:
+    for process in (False, True, False):
+        assert _purity.why_impure(work, process=process) is None
+    sys.settrace(lambda *_: None)
+    try:
+        assert "debugger" in str(_purity.why_impure(work))
+    finally:
+        sys.settrace(None)
+    names: dict[str, Any] = {"__name__": __name__}
+    exec("def work(x): return {x, 1}", names)
+    assert _purity.why_impure(names["work"]) is None
+    assert "order" in str(_purity.why_impure(names["work"], process=True))
+    assert _purity.why_impure(names["work"]) is None
+
+
+def test_a_verdict_keeps_no_function_and_no_data_alive() -> None:
+    names: dict[str, Any] = {"__name__": __name__, "SIZE": 10**5, "TEXT": "x" * 2_000}
+    exec("def helper(x): return x\ndef work(x): return helper(x) + SIZE + len(TEXT)", names)
+    assert _purity.judge(names["work"]) == _purity.Verdict(None, True)
+    text = names.pop("TEXT")
+    functions = [weakref.ref(names.pop(each)) for each in ("work", "helper")]
+    names.clear()
+    gc.collect()
+    assert [each() for each in functions] == [None, None]
+    assert sys.getrefcount(text) <= 3
+
+
+def test_library_functions_by_their_own_names() -> None:
+    names: dict[str, Any] = {"__name__": __name__, "dedent": textwrap.dedent, "sqrt": math.sqrt}
+    exec("def work(x): return dedent(str(sqrt(x)))", names)
+    for _ in range(2):
+        assert _purity.why_impure(names["work"]) is None
+    with mock.patch.object(textwrap, "dedent", impure):
+        assert _purity.why_impure(names["work"]) is not None
+    with mock.patch.object(math, "sqrt", impure):
+        assert _purity.why_impure(names["work"]) is not None
+    assert _purity.why_impure(names["work"]) is None
