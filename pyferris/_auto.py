@@ -19,7 +19,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import _native, _purity
+from . import _native, _pure_names, _purity
 from ._auto_caller import Beginning, may_raise_into_calls
 from ._auto_runner import SHARED, IsolatedRunner, Probe, Rest, Unusable, boot, choose_probe, why_useless
 from ._auto_watcher import LIMITS, Limits, Look, Watcher
@@ -157,9 +157,14 @@ class Driver(Watcher):
                 self._verdict = _purity.Verdict(f"looking at it failed: {error!r}", False)
         return self._verdict
 
+    @property
+    def lets_go(self) -> bool:
+        """Whether the function, of which ``begin`` has had the caller run something, may free the interpreter."""
+        return not _pure_names.LETTING_GO.isdisjoint(self._library)
+
     def may_scale(self, cost: float) -> bool:
         """Whether items that take ``cost`` seconds are worth to be shared out between threads."""
-        return cost >= self.limits.least_shared and self.most_workers() > 1
+        return self.lets_go and cost >= self.limits.least_shared and self.most_workers() > 1
 
     def is_cheap(self, cost: float) -> bool:
         """Whether an item that takes so many seconds is not worth its way to others."""

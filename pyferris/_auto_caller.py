@@ -123,16 +123,10 @@ class Beginning:
         if not driver.may_scale(cost) and (reason is not None or left < driver.worth()):
             driver.reason = reason or driver.reason
             return driver.most_workers() < 2  # else others may be dear
-        if self._delays is None:
-            self._delays, self._sampled = [], cost
-            _thread.start_new_thread(self._sample, (self._delays, threading.get_native_id()))
+        held = self._is_held(cost) if driver.lets_go else True
+        if held is None:
             return False
-        if not driver.is_clear(self._delays):
-            return False
-        if self._sampled * _DEARER < cost:  # those were other items
-            self._delays = None
-            return False
-        if not driver.is_long(self._delays):
+        if not held:
             self.scales = _native.are_apart(self._items) is True
             driver.reason = driver.reason if self.scales else SHARED
             return not self.scales
@@ -156,6 +150,20 @@ class Beginning:
                 reason = f"isolating it failed: {error!r}"
         driver.reason = reason or driver.reason
         return True
+
+    def _is_held(self, cost: float) -> bool | None:
+        """Whether nobody else can compute in this interpreter meanwhile; None if that is not known yet."""
+        driver = self._driver
+        if self._delays is None:
+            self._delays, self._sampled = [], cost
+            _thread.start_new_thread(self._sample, (self._delays, threading.get_native_id()))
+            return None
+        if not driver.is_clear(self._delays):
+            return None
+        if self._sampled * _DEARER < cost:  # those were other items
+            self._delays = None
+            return None
+        return driver.is_long(self._delays)
 
     def _sample(self, delays: list[float], caller: int) -> None:
         """On another thread: how long others wait for the interpreter while the caller computes."""

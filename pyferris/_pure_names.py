@@ -100,6 +100,8 @@ KEEPING_MODULES: dict[str, frozenset[str]] = {
     ),
     "time": words("time time_ns monotonic monotonic_ns perf_counter perf_counter_ns"),
 }
+# Of all these modules, those that let others have the interpreter while they compute.
+LETTING_GO = frozenset({"binascii", "hashlib", "zlib"})
 EXCLUDED = frozenset({"attrgetter", "methodcaller", "is_", "is_not", "itemgetter"})
 # Where functions of these modules really are.
 ACCELERATORS = words(

@@ -18,7 +18,7 @@ import auto_corpus
 import pytest
 from own_process import run
 
-from pyferris import _auto, _native
+from pyferris import _auto, _auto_caller, _native
 from pyferris._auto_runner import Rest
 from pyferris._cores import usable_cores
 from pyferris.isolation import HAS_INTERPRETERS
@@ -357,6 +357,19 @@ def test_a_function_with_state_runs_each_item_once_where_threads_scale(monkeypat
     found = safe_parallel_map(note, range(80), 2, return_exceptions=True)
     assert found[70].__notes__ == ["raised for item 70 of the map"]
     assert calls == dict.fromkeys(range(80), 1)
+
+
+@pytest.mark.parametrize("lets_go", [False, True])
+def test_only_what_may_free_the_interpreter_is_asked_whether_it_does(
+    monkeypatch: pytest.MonkeyPatch, lets_go: bool
+) -> None:
+    asked: list[float] = []
+    monkeypatch.setattr(_auto_caller.Beginning, "_is_held", lambda _self, cost: asked.append(cost))
+    monkeypatch.setattr(_auto, "LIMITS", _auto.LIMITS._replace(own_look=0, worth_threads=0, least_shared=0))
+    function: Any = digest if lets_go else bytes.hex
+    items = [bytes(1 << 16)] * 80
+    assert safe_parallel_map(function, items, 2) == list(map(function, items))
+    assert bool(asked) == lets_go
 
 
 def test_a_worker_that_is_slower_is_not_used(eager: None, monkeypatch: pytest.MonkeyPatch) -> None:
