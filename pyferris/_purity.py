@@ -31,6 +31,8 @@ MOST_DATA = 5_000  # elements in what a function keeps; to look at them takes a 
 _MOST_CONTAINERS = 20  # of such
 _MOST_CONSTANTS = 100_000  # elements of tuples that never change; ten milliseconds
 _TEXTS = frozenset({str, bytes, int, bool, type(None)})
+_TOOL_OF: Any = getattr(vars(sys).get("monitoring"), "get_tool", None)
+_NO_TOOLS = [None] * 6
 _TYPES = (bool, int, float, complex, str, bytes, bytearray, tuple, list, dict, set, frozenset, range)
 
 
@@ -65,41 +67,37 @@ def judge(function: Any, library: set[str] | None = None, *, process: bool = Fal
     ``library``: gets the modules that it uses, which must be the same elsewhere: see ``_library``. ``process``:
     elsewhere is another process, where sets of strings have another order.
     """
-    known = _known_refusal(function)
+    names = _reach.names_of(function.__code__) if type(function) is _reach.Function else None
+    known = None if names is None else _known_refusal(function, names)
     if known is not None:
         return Verdict(known, False)
     disturbed = _find_disturbance(process)
     if disturbed is not None:
         return Verdict(disturbed, False)
-    library = set() if library is None else library
-    names = _reach.names_of(function.__code__) if type(function) is _reach.Function else None
     found: Found | None = None if names is None else names.verdict
     if found is None or found.grounds is None or found.process != process or not found.grounds.hold(function):
         found = _look_at(function, process)
         if names is not None:
             names.verdict = found
-    library |= found.library
+    if library is not None:
+        library |= found.library
     return found.verdict
 
 
-def _known_refusal(function: Any) -> str | None:
+def _known_refusal(function: Any, names: _reach.Names) -> str | None:
     """Why the same code was refused before, if that holds yet."""
-    if type(function) is not _reach.Function:
+    if names.refusal is None:
         return None
-    refusal = _reach.names_of(function.__code__).refusal
-    if refusal is None:
-        return None
-    reason, name, value = refusal
+    reason, name, value = names.refusal
     return reason if name is None or function.__globals__.get(name, MISSING) is value else None
 
 
 def _find_disturbance(process: bool) -> str | None:
     """What is true of this program, or this moment, whatever the function is."""
-    watchers = sys.gettrace(), sys.getprofile(), threading.gettrace(), threading.getprofile()
-    if any(each is not None for each in watchers):
+    traced = sys.gettrace() is not None or threading.gettrace() is not None
+    if traced or sys.getprofile() is not None or threading.getprofile() is not None:
         return "a debugger, profiler or coverage tool watches this program"
-    monitoring: Any = vars(sys).get("monitoring")
-    if monitoring is not None and any(monitoring.get_tool(tool) is not None for tool in range(6)):
+    if _TOOL_OF is not None and list(map(_TOOL_OF, range(6))) != _NO_TOOLS:
         return "a tool watches this program by sys.monitoring"
     if process and _has_locale():
         return "locale.setlocale() has been called"
