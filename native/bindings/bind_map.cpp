@@ -150,6 +150,13 @@ PyObject* results(PyObject* object, PyObject* args) {
     return list.release();
 }
 
+// Whether the map has an item of this number that is not consumed. False with an error set.
+bool is_there(const MapObject& self, const MapRun& run, std::uint64_t index) {
+    if (index >= self.given && index < run.added()) return true;
+    PyErr_SetString(PyExc_IndexError, "map index out of range");
+    return false;
+}
+
 // `_result(index)`: of one item, which is not consumed.
 PyObject* result(PyObject* object, PyObject* number) {
     MapObject* self = as_map(object);
@@ -157,10 +164,7 @@ PyObject* result(PyObject* object, PyObject* number) {
     if (index == static_cast<std::uint64_t>(-1) && PyErr_Occurred() != nullptr) return nullptr;
     MapRun* const run = run_of(self);
     if (run == nullptr) return nullptr;
-    if (index < self->given || index >= run->added()) {
-        PyErr_SetString(PyExc_IndexError, "map index out of range");
-        return nullptr;
-    }
+    if (!is_there(*self, *run, index)) return nullptr;
     while (!run->is_ready(index)) {
         if (run->is_over() && !run->is_ready(index)) {
             if (!run->raise_first_failure()) run->raise_unsettled();
@@ -168,10 +172,7 @@ PyObject* result(PyObject* object, PyObject* number) {
         }
         if (!wait(self, index)) return nullptr;
     }
-    if (index < self->given) {  // another reader has taken it
-        PyErr_SetString(PyExc_IndexError, "map index out of range");
-        return nullptr;
-    }
+    if (!is_there(*self, *run, index)) return nullptr;  // another reader has taken it
     return run->outcome(index, false);
 }
 

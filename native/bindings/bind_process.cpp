@@ -56,10 +56,10 @@ PyObject* end_of_pools() {
 
 // Ends every pool of this interpreter. False if a call in another interpreter could not be stopped.
 PyObject* drain_pools(PyObject* /*module*/, PyObject* /*unused*/) {
-    module_state().draining = true;
+    module_state().exit = Exit::draining;
     // Threads may hand calls on to the other interpreters: maps do.
     const bool drained = drain(false) && drain(true);
-    module_state().drained = true;
+    module_state().exit = Exit::drained;
     if (!drained) return nullptr;
     for (const auto& shared : pools_here(true)) {
         if (shared->daemon) stop_running(*shared);
@@ -69,7 +69,7 @@ PyObject* drain_pools(PyObject* /*module*/, PyObject* /*unused*/) {
 
 // The same where the wait was interrupted: nobody waits for calls of this interpreter, others are stopped.
 PyObject* abandon_pools(PyObject* /*module*/, PyObject* /*unused*/) {
-    module_state().drained = true;
+    module_state().exit = Exit::drained;
     for (const bool isolated : {false, true}) {
         const Pools pools = pools_here(isolated);
         close_at_exit(pools);

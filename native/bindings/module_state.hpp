@@ -17,6 +17,13 @@ struct AsyncioNames {
 
 /// Python objects that native code needs, given once by the package through `_native.install` (plus the types made
 /// here). One per interpreter; lives as long as it.
+/// How far an interpreter is that ends.
+enum class Exit {
+    no,
+    draining,  // its pools' calls are waited for: only these make pools
+    drained,   // a new pool would run nothing
+};
+
 struct ModuleState {
     // Native types.
     PyTypeObject* future_core = nullptr;
@@ -65,8 +72,7 @@ struct ModuleState {
 
     std::atomic<const AsyncioNames*> asyncio{nullptr};  // see need_asyncio()
 
-    bool draining = false;  // this interpreter ends: only calls that are waited for make pools
-    bool drained = false;   // this interpreter ends: its pools were drained, and a new one would run nothing
+    std::atomic<Exit> exit{Exit::no};
 };
 
 /// This interpreter's state. Attached threads only. Never null after the module was imported.

@@ -50,7 +50,8 @@ bool adopt(PyObject* object, const std::shared_ptr<PoolShared>& shared) {
         return false;
     }
     self->shared = shared;
-    if (shared->threads != nullptr && (module_state().drained || (module_state().draining && !is_in_call()))) {
+    const Exit exit = module_state().exit;
+    if (shared->threads != nullptr && (exit == Exit::drained || (exit == Exit::draining && !is_in_call()))) {
         mark_closed(*shared, kAtExit);
         shared->threads->close();
     }

@@ -185,7 +185,6 @@ void PyWorker::detach() {
 void PyWorker::leave() {
     batch_.flush();
     wake_loops(true);
-    state_ = PyThreadState_Get();
     end();
 }
 
