@@ -6,6 +6,7 @@ import pytest
 from own_process import run
 
 START = """
+import pyferris._kept_pool
 from pyferris.safe_thread import safe_parallel_map, safe_parallel_map_async
 
 def here(_):
@@ -21,14 +22,19 @@ def wait_until_gone():  # the process's time limit ends it
 
 PROGRAMS = {
     "the next map runs on the same thread, which is gone a moment later": """
-first, = set(safe_parallel_map(here, range(5)))
-second, = set(safe_parallel_map(here, range(5)))
-third, = set(asyncio.run(safe_parallel_map_async(here, range(1))))
+pyferris._kept_pool.LINGER = 60
+first, = set(safe_parallel_map(here, range(5), 1))
+second, = set(safe_parallel_map(here, range(5), 1))
+third, = set(asyncio.run(safe_parallel_map_async(here, range(1), 1)))
 assert first is second is third
-wait_until_gone()
-assert not first.is_alive()
-fourth, = set(safe_parallel_map(here, range(5)))
+pyferris._kept_pool.end()
+pyferris._kept_pool.LINGER = 0.01
+fourth, = set(safe_parallel_map(here, range(5), 1))
 assert fourth is not first
+wait_until_gone()
+assert not fourth.is_alive()
+fifth, = set(safe_parallel_map(here, range(5), 1))
+assert fifth is not fourth
 """,
     "as many workers as are asked for": """
 barrier = threading.Barrier(3)
@@ -117,7 +123,7 @@ def fail(number):
     if number == 3:
         raise KeyError(number)
 for _ in range(20):
-    first, = set(safe_parallel_map(here, range(5)))
+    safe_parallel_map(here, range(5))
     try:
         safe_parallel_map(fail, range(5))
     except KeyError as error:
