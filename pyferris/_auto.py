@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import functools
 import logging
 import math
 import sys
@@ -66,7 +67,6 @@ class Driver(Watcher):
         self._ready: list[SafeFuture[str | None]] = []
         self._verdict: _purity.Verdict | None = None  # not asked yet
         self._library: set[str] = set()  # modules that the function uses
-        self._cores = usable_cores()  # looked at before anybody computes
         self.broken = False
         self.shared = False  # items have parts in common that can change; only where the caller can do it all
         self.isolated: SafeThreadPool | None = None
@@ -147,6 +147,14 @@ class Driver(Watcher):
             self.items = self.items[:]  # which it may change; a longer list is not among its data
         self.mode, self.reason = "inline", "the work was over before more workers were worth it"
         return Beginning(self, self._function, self.items, return_exceptions)
+
+    @functools.cached_property
+    def _cores(self) -> int:
+        return usable_cores()
+
+    def prepare(self) -> None:
+        """Before workers begin: what must not be looked at beside one that computes."""
+        self.most_workers()
 
     @property
     def verdict(self) -> _purity.Verdict:

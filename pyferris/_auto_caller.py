@@ -117,6 +117,8 @@ class Beginning:
     def _look(self, left: float, cost: float) -> bool:
         """Find out who could help. True if nobody."""
         driver = self._driver
+        if not driver.lets_go and left < driver.worth():
+            return False
         reason = driver.impossible(cost)
         if reason is None and driver.limits.patient:
             self._delays, self._sampled = [1.0] * driver.limits.looks, cost

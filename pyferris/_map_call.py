@@ -92,6 +92,8 @@ class ParallelMap:
             check_arguments(self.name, func, (data,))
             data = list(data)
             self.driver = Driver(func, data, self.pool, self.max_workers, not return_exceptions)
+        if self.driver is not None:
+            self.driver.prepare()
         exactly = 1 if chunksize is None else chunksize
         lanes = 0 if self.driver is None else self.driver.lanes
         return self.pool()._start_map(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Literal
+from typing import Any, Literal
 
 from . import _native
 
@@ -31,6 +31,16 @@ def is_traced() -> bool:
     return _tracemalloc.is_tracing()
 
 
+def _override() -> str | None:
+    # What is not in os.environ takes it two exceptions, at each map: a tenth of what one of these takes to begin.
+    environ: Any = os.environ
+    data: Any = getattr(environ, "_data", None)
+    if type(data) is dict and environ.encodekey(VARIABLE) not in data:
+        return None
+    value: str | None = environ.get(VARIABLE)
+    return value
+
+
 def resolve_isolation(value: str | None, *, for_map: bool = False) -> str:
     """Return what ``value`` means in this process: ``"none"``, ``"interpreter"``, ``"process"``, ``"inline"``, or
     ``"auto"``, for maps only.
@@ -43,7 +53,7 @@ def resolve_isolation(value: str | None, *, for_map: bool = False) -> str:
     allowed = _MAP_VALUES if for_map else _VALUES
     if value is not None and value not in allowed:
         raise ValueError(f"isolation must be one of {', '.join(map(repr, allowed))} or None, not {value!r}")
-    override = os.environ.get(VARIABLE)
+    override = _override()
     if override:
         if override not in _OVERRIDES:
             raise ValueError(

@@ -189,7 +189,7 @@ def test_what_the_program_does_is_seen_each_time() -> None:
 
 
 def test_a_verdict_keeps_no_function_and_no_data_alive() -> None:
-    names: dict[str, Any] = {"__name__": __name__, "SIZE": 10**5, "TEXT": "x" * 2_000}
+    names: dict[str, Any] = {"__name__": __name__, "SIZE": 10**5, "TEXT": str(10**2_000)}
     exec("def helper(x): return x\ndef work(x): return helper(x) + SIZE + len(TEXT)", names)
     assert _purity.judge(names["work"]) == _purity.Verdict(None, True)
     text = names.pop("TEXT")
