@@ -134,10 +134,10 @@ class Driver(Watcher):
         runner, pool = self._runner, self.isolated
         if runner is not None and runner.given_up is not None:
             self.mode, self.reason = "inline" if self.shared else "threads", runner.given_up
-        if pool is not None:
-            if not wait:
-                pool._abort()
-            pool.shutdown(wait=wait)
+        if pool is not None and (runner is None or not wait):
+            self.drop_isolated()
+        elif pool is not None:
+            pool.shutdown()
 
     def begin(self, return_exceptions: bool) -> Beginning | None:
         """What the caller runs by itself; None if it would be told from another thread's work."""

@@ -8,6 +8,7 @@ worth it, goes to isolated workers if the function is pure, or to threads where 
 from __future__ import annotations
 
 import _thread
+import math
 import re
 import signal
 import sys
@@ -85,6 +86,8 @@ class Beginning:
         count, settled, stretch = 1, alone, _STRETCH
         most = _FIRST_ELEMENTS
         look = began + limits.own_look
+        recent = math.inf  # what an item cost in the stretch before
+        dearest = 0.0, 0  # the stretch that took longest, and its items
         while len(results) < len(items):
             then, before = time.perf_counter(), len(results)
             self.stopped = self._stretch(count, -1 if alone else most, stretch)
@@ -98,24 +101,31 @@ class Beginning:
             if count == 1 and len(self._samples) < _SAMPLES:
                 self._samples.append((len(results) - 1, int(took * 1e9)))
             stretch = min(max(_STRETCH, (now - began) / _STRETCHES), _LONGEST_STRETCH)
-            count = max(1, min(_GROWTH * count, int((len(results) - before) * stretch / max(took, 1e-9))))
+            done = len(results) - before
+            dearest = max(dearest, (took, done))
+            count = max(1, min(_GROWTH * count, int(done * stretch / max(took, 1e-9))))
             most = max(_LEAST_ELEMENTS, int(_ELEMENTS * (now - began) / len(results)))
             if settled or now < look or (limits.patient and len(results) < _SAMPLES):
                 continue
-            cost = max((now - began) / len(results), took / max(1, len(results) - before))  # those to come may be dear
-            left = (len(items) - len(results)) * cost
+            average, recent, last = (now - began) / len(results), took / max(1, done), recent
+            others = (now - began - dearest[0]) / max(1, len(results) - dearest[1])
+            rest = len(items) - len(results)
+            sure = rest * max(min(recent, last), others)
             if driver.isolated is not None:
-                if driver.is_ready(limits.patient):
+                if sure >= limits.worth_threads and driver.is_ready(limits.patient):
                     return False
                 settled = driver.broken
-            elif left >= limits.worth_threads:
-                settled = self._look(left, cost)
+            elif rest * max(average, recent) >= limits.worth_threads:  # those to come may be dear
+                settled = self._look(sure, max(average, recent))
                 if self.scales:
                     return False
         return True
 
     def _look(self, left: float, cost: float) -> bool:
-        """Find out who could help. True if nobody."""
+        """Find out who could help. True if nobody.
+
+        ``left``: seconds of work that is left for sure: one dear item among many is in one stretch only.
+        """
         driver = self._driver
         if not driver.lets_go and left < driver.worth():
             return False

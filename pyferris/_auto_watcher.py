@@ -30,9 +30,9 @@ class Limits(NamedTuple):
     busy: float = 0.35  # of the time that workers compute, where the work is not waiting
     one_computes: float = 0.8  # of the time that workers compute together, where they do not wait: one has a core
     worth_threads: float = 0.003  # of work that is left, to find out whether threads scale
-    worth_warm: float = 0.02  # of the same, where interpreters are parked
-    worth_cold: float = 0.08
-    worth_first: float = 0.2  # where this process has made none yet
+    worth_warm: float = 0.05  # of the same, where interpreters are parked
+    worth_cold: float = 0.15
+    worth_first: float = 0.25  # where this process has made none yet
     worth_process: float = 1.5  # where workers are processes
     least_item: float = 1e-6  # what an item must take to be worth its way
     least_shared: float = 2e-5  # the same, to be shared out between threads that let each other in
