@@ -10,7 +10,9 @@ import time
 __all__ = ["usable_cores"]
 
 _CGROUP = "/sys/fs/cgroup"
-_KEPT = 1.0  # seconds for which the quota is taken to be the same: to read it beside a thread that computes takes 25 ms
+# Seconds for which the quota is taken to be the same. To read it takes a tenth of a millisecond after a pause, 25 ms
+# beside a thread that computes.
+_KEPT = 10.0
 
 _known: tuple[float, float | None] | None = None  # when it was read, and the quota
 

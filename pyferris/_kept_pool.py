@@ -16,7 +16,7 @@ from .thread_pool import SafeThreadPool, default_workers
 
 __all__: list[str] = []
 
-LINGER = 0.5
+LINGER = 5.0
 
 _kept: list[tuple[SafeThreadPool, tuple[Any, ...]]] = []  # one, or none; whoever uses it has taken it out
 
@@ -28,9 +28,8 @@ def take(max_workers: int | None) -> SafeThreadPool:
     except IndexError:
         pass
     else:
-        same = all(now is then for now, then in zip(_surroundings(), made_for, strict=True))
         wanted = default_workers("none") if max_workers is None else max_workers
-        if same and type(wanted) is int and pool._max_workers == wanted:
+        if _surroundings() == made_for and type(wanted) is int and pool._max_workers == wanted:
             return pool
         pool.shutdown()
     pool = SafeThreadPool(max_workers, "safe_parallel_map", isolation="none")

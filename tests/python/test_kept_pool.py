@@ -9,6 +9,8 @@ START = """
 import pyferris._kept_pool
 from pyferris.safe_thread import safe_parallel_map, safe_parallel_map_async
 
+pyferris._kept_pool.LINGER = 0.5  # seconds, of which some tests see the end
+
 def here(_):
     return threading.current_thread()
 
