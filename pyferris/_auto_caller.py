@@ -31,6 +31,7 @@ _STRETCHES = 6  # then a sixth of the time that it has worked
 _GROWTH = 64  # times as many items at most as in the stretch before, which says little of those to come
 _LONGEST_STRETCH = 0.004
 _SAMPLES = 16
+_FEW = 16  # items
 _ATTEMPTS = 30
 _DEARER = 8
 _FIRST_ELEMENTS = 20_000  # that an item may have whose type is looked at, as no item's cost is known
@@ -86,7 +87,8 @@ class Beginning:
         count, settled, stretch = 1, alone, _STRETCH
         most = _FIRST_ELEMENTS
         look = began + limits.own_look
-        recent = math.inf  # what an item cost in the stretch before
+        # What an item cost in the stretch before. Where each is a good part of the whole the first one is believed.
+        recent = math.inf if len(items) < _FEW else 0.0
         dearest = 0.0, 0  # the stretch that took longest, and its items
         while len(results) < len(items):
             then, before = time.perf_counter(), len(results)

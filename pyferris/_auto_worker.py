@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Unlike", "call_checked", "fingerprint", "verdict", "verify"]
 
-_verdict: str | None = "it has not been tried"
+_UNTRIED = "it has not been tried"
+_verdict: str | None = _UNTRIED
 _slowness: str | None = None
 
 _ATOMS = frozenset({int, float, complex, str, bytes, bool, type(None)})
@@ -43,7 +44,7 @@ def verify(blob: bytes, library: dict[str, int], item: Any, expected: bytes, mos
     """
     global _verdict, _slowness
     try:
-        _verdict = _slowness = None
+        _verdict, _slowness = _UNTRIED, None
         function = load_function(blob)
         for name, number in describe(library).items():
             if library.get(name) != number:
@@ -52,6 +53,7 @@ def verify(blob: bytes, library: dict[str, int], item: Any, expected: bytes, mos
             _slowness = _repeat(function, item, expected, most_ns)
         if overhearing.heard:
             raise Unlike("the function prints or warns")
+        _verdict = None
     except Unlike as error:
         _verdict = str(error)
     except Exception as error:

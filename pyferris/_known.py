@@ -17,8 +17,8 @@ from ._homes import MISSING
 
 __all__: list[str] = []
 
-_SMALL = frozenset({int, float, complex, bool, type(None), type(...), re.Pattern})
-_LONGEST = 1_000  # letters or bytes of a text that is kept
+_SMALL = frozenset({float, complex, bool, type(None), type(...)})
+_LONGEST = 1_000  # letters, bytes or bits that are kept
 
 
 class Grounds:
@@ -30,8 +30,8 @@ class Grounds:
         self._functions: list[tuple[Any, Any, Any, dict[str, Any], dict[str, Any]]] = []
         self._modules: list[tuple[str, Any, dict[str, Any]]] = []
 
-    def add_function(self, function: Any, names: dict[str, Any]) -> None:
-        """``names``: the globals and builtins that its code uses, and what each is."""
+    def add_function(self, function: Any, code: Any, defaults: tuple[Any, ...] | None, names: dict[str, Any]) -> None:
+        """``code`` and ``defaults`` were looked at; ``names``: the globals and builtins in it, and what each is."""
         values, others = dict[str, Any](), dict[str, Any]()
         for name, value in names.items():
             if type(value) is _reach.Function or type(value) is type:
@@ -40,9 +40,9 @@ class Grounds:
                 values[name] = value
             else:
                 self.sound = False
-        defaults = function.__defaults__
-        if not function.__closure__ and all(map(_is_small, defaults or ())):
-            self._functions.append((weakref.ref(function), function.__code__, defaults, values, others))
+        bare = not (function.__closure__ or function.__kwdefaults__ or function.__dict__)
+        if bare and all(map(_is_small, defaults or ())):
+            self._functions.append((weakref.ref(function), code, defaults, values, others))
         else:
             self.sound = False
 
@@ -58,7 +58,9 @@ class Grounds:
             each = reference()
             if each is None or each.__code__ is not code or each.__defaults__ is not defaults:
                 return False
-            if each.__kwdefaults__ or each.__dict__:
+            if each.__kwdefaults__ or type(each.__dict__) is not dict or each.__dict__:
+                return False
+            if not _reach.makes_its_like(each):
                 return False
             namespace, builtins = each.__globals__, each.__builtins__
             for name, value in values.items():
@@ -70,7 +72,9 @@ class Grounds:
                 if value is None or (builtins.get(name, MISSING) if found is MISSING else found) is not value:
                     return False
         for name, module, attributes in self._modules:
-            if sys.modules.get(name) is not module or _untouched.find_patched(name) is not None:
+            if type(module) is not _reach.Module or sys.modules.get(name) is not module:
+                return False
+            if _untouched.find_patched(name) is not None:
                 return False
             for attribute, value in attributes.items():
                 if module.__dict__.get(attribute, MISSING) is not value:
@@ -80,4 +84,8 @@ class Grounds:
 
 def _is_small(value: Any) -> bool:
     kind = type(value)
-    return kind in _SMALL or (kind in (str, bytes) and len(value) <= _LONGEST)
+    if kind is int:
+        size: int = value.bit_length()
+        return size <= _LONGEST
+    text = value.pattern if kind is re.Pattern else value
+    return kind in _SMALL or (type(text) in (str, bytes) and len(text) <= _LONGEST)

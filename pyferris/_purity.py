@@ -10,6 +10,7 @@ import re
 import sys
 import threading
 import types
+import weakref
 from typing import Any, NamedTuple
 
 from . import _own_objects, _pure_names, _reach, _untouched
@@ -88,8 +89,12 @@ def _known_refusal(function: Any, names: _reach.Names) -> str | None:
     """Why the same code was refused before, if that holds yet."""
     if names.refusal is None:
         return None
-    reason, name, value = names.refusal
-    return reason if name is None or function.__globals__.get(name, MISSING) is value else None
+    reason, name, module = names.refusal
+    if name is None:
+        return reason
+    found = function.__globals__.get(name, MISSING)
+    bound = MISSING if module is None else module()
+    return reason if found is bound and bound is not None else None
 
 
 def _find_disturbance(process: bool) -> str | None:
@@ -160,7 +165,8 @@ class _Check(CodeCheck):
         if isinstance(reason, ImpureCode):
             names.refusal = str(reason), None, None
         elif isinstance(reason, ImpureGlobal) and names.globals.get(reason.name) is not None:
-            names.refusal = str(reason), reason.name, reason.value
+            module = None if reason.value is MISSING else weakref.ref(reason.value)
+            names.refusal = str(reason), reason.name, module
 
     @property
     def lasts(self) -> bool:
@@ -193,11 +199,11 @@ class _Check(CodeCheck):
         self._seen[id(function)] = function
         self._inside.add(id(function))
         name = _name(function)
+        code, defaults = function.__code__, function.__defaults__
         for value in _own_objects.defaults_of(function):
             self._value(value, f"a default of {name}")
-        if any(key != "__wrapped__" for key in function.__dict__):
+        if type(function.__dict__) is not dict or any(key != "__wrapped__" for key in function.__dict__):
             raise Impure(f"{name} has attributes")
-        code = function.__code__
         names = _reach.names_of(code)
         for variable, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
             try:
@@ -210,6 +216,8 @@ class _Check(CodeCheck):
             raise Impure(f"{name} has globals in an object of a class of its own")
         if "__name__" not in namespace:
             raise Impure(f"{name} has globals without a __name__, which elsewhere there is")
+        if not _reach.makes_its_like(function):
+            raise Impure(f"{name} has globals with other builtins than it has itself")
         cells = dict(zip(code.co_freevars, map(_content, function.__closure__ or ()), strict=True))
         modules = _names_of_modules(namespace), _names_of_modules(cells)
         self._namespace = namespace
@@ -227,7 +235,7 @@ class _Check(CodeCheck):
                 value = bound[each] = function.__builtins__.get(each, MISSING)
                 self._builtin(each, value, name)
         self._inside.discard(id(function))
-        self.grounds.add_function(function, bound)
+        self.grounds.add_function(function, code, defaults, bound)
 
     def _builtin(self, each: str, value: Any, name: str) -> None:
         if value is MISSING:

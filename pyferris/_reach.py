@@ -7,6 +7,7 @@ from __future__ import annotations
 import opcode
 import sys
 import types
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from ._homes import MISSING, Label
@@ -32,6 +33,12 @@ def is_a(value: object, kind: Any) -> bool:
 def is_made_at_run_time(kind: Any) -> bool:
     """Whether a class is not one of those that are compiled in."""
     return bool(kind.__flags__ & 1 << 9)
+
+
+def makes_its_like(function: Any) -> bool:
+    """Whether functions that it makes find the builtins that it finds itself; the globals say which these are."""
+    found, builtins = function.__globals__.get("__builtins__", MISSING), function.__builtins__
+    return found is MISSING or found is builtins or (type(found) is Module and found.__dict__ is builtins)
 
 
 _MAP = opcode.opmap
@@ -64,8 +71,8 @@ class Names:
     ``globals`` and ``cells``: name -> the attributes that follow it, ``()`` where its value goes elsewhere.
     ``written``: globals that are bound or deleted. ``imports``: (module's name, level, names of it).
     ``attributes``: every name that is not a global for certain; ``texts``: identifiers in constant strings.
-    ``refusal``: why it is not pure, as long as a global, or None, is bound to a value: see ``_purity``. ``verdict``:
-    what was found of a function with this code, likewise.
+    ``refusal``: why it is not pure, as long as a global, or None, is bound to a module, or to nothing: see ``_purity``.
+    ``verdict``: what was found of a function with this code, likewise.
     """
 
     __slots__ = ("attributes", "cells", "globals", "imports", "refusal", "texts", "verdict", "written")
@@ -77,7 +84,7 @@ class Names:
         self.imports: set[tuple[str, int, tuple[str, ...]]] = set()
         self.attributes: set[str] = set()
         self.texts: set[str] = set()
-        self.refusal: tuple[str, str | None, Any] | None = None
+        self.refusal: tuple[str, str | None, weakref.ref[Any] | None] | None = None
         self.verdict: Any = None
 
 

@@ -17,6 +17,8 @@ VARIABLE = "PYFERRIS_ISOLATION"
 _VALUES = ("none", "interpreter", "process", "isolated", "inline")
 _MAP_VALUES = (*_VALUES, "auto")
 _OVERRIDES = ("none", "inline")
+_ENVIRON: Any = type(os.environ)
+_KEY: Any = getattr(os.environ, "encodekey", str)(VARIABLE)
 
 HAS_INTERPRETERS = sys.version_info >= (3, 12)
 """Whether this Python can make interpreters with a GIL of their own."""
@@ -34,8 +36,7 @@ def is_traced() -> bool:
 def _override() -> str | None:
     # What is not in os.environ takes it two exceptions, at each map: a tenth of what one of these takes to begin.
     environ: Any = os.environ
-    data: Any = getattr(environ, "_data", None)
-    if type(data) is dict and environ.encodekey(VARIABLE) not in data:
+    if type(environ) is _ENVIRON and _KEY not in getattr(environ, "_data", {_KEY}):
         return None
     value: str | None = environ.get(VARIABLE)
     return value

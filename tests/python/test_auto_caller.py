@@ -27,6 +27,7 @@ class Driver:
     def __init__(self, now: Callable[[], float]) -> None:
         self.isolated: Any = None
         self.booted_at: list[float] = []
+        self.most_ns = 0
         self._now = now
 
     def impossible(self, cost: float) -> None:
@@ -43,7 +44,7 @@ class Driver:
         return WORTH
 
     def boot(self, probe: Any) -> None:
-        assert probe.most_ns > 0
+        self.most_ns = probe.most_ns
         self.isolated = self
         self.booted_at.append(self._now())
 
@@ -79,8 +80,8 @@ def run(costs: list[float], monkeypatch: pytest.MonkeyPatch) -> tuple[Driver, in
 
 def test_work_that_is_worth_it_is_isolated(monkeypatch: pytest.MonkeyPatch) -> None:
     driver, done = run([0.002] * 100, monkeypatch)
-    assert driver.booted_at == [pytest.approx(0.002)]
-    assert done == 2
+    assert driver.booted_at == [pytest.approx(0.004)]
+    assert done == 3
 
 
 def test_less_work_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,6 +94,20 @@ def test_one_dear_item_among_many_says_nothing_of_the_others(place: int, monkeyp
     costs = [0.00002] * 1_000
     costs[place] = 0.08
     assert run(costs, monkeypatch)[0].booted_at == []
+
+
+@pytest.mark.parametrize(("first", "others"), [(0.055, 500), (0.2, 700)])
+def test_a_dear_first_item_says_nothing_of_the_others(
+    first: float, others: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run([first] + [0.00006] * others, monkeypatch)[0].booted_at == []
+    driver, _ = run([first] + [0.00006] * 5_000, monkeypatch)
+    assert len(driver.booted_at) == 1
+    assert driver.most_ns < 100_000  # each worker repeats a cheap one
+
+
+def test_a_few_dear_items_are_isolated_after_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run([0.06] * 8, monkeypatch)[0].booted_at == [0.06]
 
 
 def test_items_that_become_dearer_are_isolated(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,6 +78,15 @@ def _attribute(thing: Any, name: str, value: Any) -> Change:
     return changed
 
 
+@contextlib.contextmanager
+def _class_of(module: types.ModuleType, kind: type) -> Iterator[None]:
+    module.__class__ = kind
+    try:
+        yield
+    finally:
+        module.__class__ = types.ModuleType
+
+
 CHANGES: dict[str, Change] = {
     "a function that it calls": _in_globals(helper=impure),
     "one that this calls": _in_globals(deeper=impure),
@@ -96,6 +105,8 @@ CHANGES: dict[str, Change] = {
     "a default": _attribute(helper, "__defaults__", (LOCK,)),
     "a default of a keyword": _attribute(helper, "__kwdefaults__", {"step": LOCK}),
     "an attribute": lambda: mock.patch.dict(deeper.__dict__, {"cache": {}}),
+    "what a function finds that it makes": _in_globals(__builtins__={"len": impure}),
+    "the class of a module": lambda: _class_of(math, type("module", (types.ModuleType,), {})),
 }
 
 
@@ -122,7 +133,7 @@ def test_a_class_that_is_gone_is_not_taken_for_none() -> None:
     names: dict[str, Any] = {"Own": type("Own", (), {})}
     exec("def work(x): return Own", names)
     grounds = _known.Grounds()
-    grounds.add_function(names["work"], {"Own": names["Own"]})
+    grounds.add_function(names["work"], names["work"].__code__, None, {"Own": names["Own"]})
     assert grounds.hold(names["work"])
     names["Own"] = None
     gc.collect()
@@ -188,16 +199,81 @@ def test_what_the_program_does_is_seen_each_time() -> None:
     assert _purity.why_impure(names["work"]) is None
 
 
-def test_a_verdict_keeps_no_function_and_no_data_alive() -> None:
+def test_a_verdict_keeps_no_function_and_no_data_alive(looks: list[Any]) -> None:
     names: dict[str, Any] = {"__name__": __name__, "SIZE": 10**5, "TEXT": str(10**2_000)}
     exec("def helper(x): return x\ndef work(x): return helper(x) + SIZE + len(TEXT)", names)
     assert _purity.judge(names["work"]) == _purity.Verdict(None, True)
+    looks.clear()
     text = names.pop("TEXT")
     functions = [weakref.ref(names.pop(each)) for each in ("work", "helper")]
     names.clear()
     gc.collect()
     assert [each() for each in functions] == [None, None]
     assert sys.getrefcount(text) <= 3
+
+
+def test_what_is_large_is_not_kept(looks: list[Any]) -> None:
+    for large in (1 << 100_000, "x" * 2_000, b"x" * 2_000, re.compile("x" * 2_000)):
+        names: dict[str, Any] = {"__name__": __name__, "LARGE": large}
+        exec("def work(x): return LARGE", names)
+        for _ in range(2):
+            assert _purity.judge(names["work"]) == _purity.Verdict(None, True)
+        assert looks == [names["work"]] * 2
+        looks.clear()
+
+
+def test_a_refusal_keeps_no_module_alive() -> None:
+    module = types.ModuleType("own")
+    names: dict[str, Any] = {"__name__": __name__, "module": module}
+    exec("def work(x): return module.size", names)
+    for _ in range(2):
+        assert "module 'own'" in str(_purity.why_impure(names["work"]))
+    gone = weakref.ref(module)
+    names["module"] = None
+    del module
+    gc.collect()
+    assert gone() is None
+    assert "module 'own'" not in str(_purity.why_impure(names["work"]))
+
+
+def test_functions_that_are_made_meanwhile_have_the_builtins_that_the_globals_say() -> None:
+    names: dict[str, Any] = {"__name__": __name__}
+    exec("def work(x): return (lambda y: abs(y))(x)", names)
+    assert _purity.why_impure(names["work"]) is None
+    for own in (builtins, vars(builtins)):
+        names["__builtins__"] = own
+        assert _purity.why_impure(names["work"]) is None
+    names["__builtins__"] = {"abs": lambda x: -x}
+    assert names["work"](3) == -3
+    assert "other builtins" in str(_purity.why_impure(names["work"]))
+
+
+def test_code_that_is_bound_while_another_is_looked_at_is_looked_at_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    names: dict[str, Any] = {"__name__": __name__}
+    exec("def inner(x): return x\ndef work(x): return inner(x)", names)
+    look = _purity._Check._code
+
+    def swap(check: Any, code: Any, *rest: Any) -> None:
+        names["inner"].__code__ = impure.__code__
+        look(check, code, *rest)
+
+    code = names["inner"].__code__
+    monkeypatch.setattr(
+        _purity._Check, "_code", lambda check, each, *rest: (swap if each is code else look)(check, each, *rest)
+    )
+    assert _purity.why_impure(names["work"]) is None
+    monkeypatch.undo()
+    assert "context manager" in str(_purity.why_impure(names["work"]))
+    names["inner"].__code__ = code
+    assert _purity.why_impure(names["work"]) is None
+
+
+def test_a_keyword_s_default_that_is_gone_is_no_reason_any_more() -> None:
+    names: dict[str, Any] = {"__name__": __name__}
+    exec("def work(x, *, table=[1]): return x", names)
+    assert _purity.why_impure(names["work"]) is not None
+    names["work"].__kwdefaults__ = None
+    assert _purity.why_impure(names["work"]) is None
 
 
 def test_library_functions_by_their_own_names() -> None:

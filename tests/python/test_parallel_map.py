@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import collections
+import os
 import threading
 import time
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -276,3 +279,20 @@ def test_an_item_that_a_worker_cannot_read_fails_alone(kind: Any) -> None:
     ]
     with pytest.raises(LookupError, match="cannot read 7"):
         safe_parallel_map(reciprocal, items, 1, 4, isolation=kind)
+
+
+class Environment(type(os.environ)):  # type: ignore[misc]
+    def __init__(self, data: dict[str, str]) -> None:
+        self._data = data
+
+    def __getitem__(self, key: str) -> str:
+        return self._data[key]
+
+
+@pytest.mark.parametrize("kind", [dict, collections.UserDict, Environment])
+def test_the_environment_may_be_another_object(kind: Any) -> None:
+    for value, mode in (("inline", "inline"), ("none", "threads")):
+        with mock.patch.object(os, "environ", kind({"PYFERRIS_ISOLATION": value})):
+            assert safe_parallel_map(abs, [-1], explain=True).report.mode == mode
+    with mock.patch.object(os, "environ", kind({})):
+        assert "'auto'" in safe_parallel_map(abs, [-1], explain=True).report.reason
