@@ -17,8 +17,7 @@ import pytest
 import uvloop
 from busy_pool import LIMIT, Boom, Busy, boom
 
-from pyferris import _kept_pool
-from pyferris import _native
+from pyferris import _kept_pool, _native
 from pyferris.safe_thread import SafeFuture, SafeThreadPool, sleep
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
