@@ -109,7 +109,8 @@ class Beginning:
             most = max(_LEAST_ELEMENTS, int(_ELEMENTS * (now - began) / len(results)))
             if settled or now < look or (limits.patient and len(results) < _SAMPLES):
                 continue
-            average, recent, last = (now - began) / len(results), took / max(1, done), recent
+            recent, last = took / max(1, done), recent
+            cost = max((now - began) / len(results), recent)  # those to come may be dear
             others = (now - began - dearest[0]) / max(1, len(results) - dearest[1])
             rest = len(items) - len(results)
             sure = rest * max(min(recent, last), others)
@@ -117,8 +118,8 @@ class Beginning:
                 if sure >= limits.worth_threads and driver.is_ready(limits.patient):
                     return False
                 settled = driver.broken
-            elif rest * max(average, recent) >= limits.worth_threads:  # those to come may be dear
-                settled = self._look(sure, max(average, recent))
+            elif rest * cost >= limits.worth_threads:
+                settled = self._look(sure, cost)
                 if self.scales:
                     return False
         return True

@@ -62,14 +62,12 @@ class Grounds:
                 return False
             if not _reach.makes_its_like(each):
                 return False
-            namespace, builtins = each.__globals__, each.__builtins__
             for name, value in values.items():
-                found = namespace.get(name, MISSING)
-                if (builtins.get(name, MISSING) if found is MISSING else found) is not value:
+                if _bound(each, name) is not value:
                     return False
             for name, other in others.items():
-                found, value = namespace.get(name, MISSING), other()
-                if value is None or (builtins.get(name, MISSING) if found is MISSING else found) is not value:
+                value = other()
+                if value is None or _bound(each, name) is not value:
                     return False
         for name, module, attributes in self._modules:
             if type(module) is not _reach.Module or sys.modules.get(name) is not module:
@@ -80,6 +78,12 @@ class Grounds:
                 if module.__dict__.get(attribute, MISSING) is not value:
                     return False
         return True
+
+
+def _bound(function: Any, name: str) -> Any:
+    """The global or builtin that a function's code finds."""
+    value = function.__globals__.get(name, MISSING)
+    return function.__builtins__.get(name, MISSING) if value is MISSING else value
 
 
 def _is_small(value: Any) -> bool:

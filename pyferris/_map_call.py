@@ -92,10 +92,10 @@ class ParallelMap:
             check_arguments(self.name, func, (data,))
             data = list(data)
             self.driver = Driver(func, data, self.pool, self.max_workers, not return_exceptions)
+        exactly, lanes = 1 if chunksize is None else chunksize, 0
         if self.driver is not None:
             self.driver.prepare()
-        exactly = 1 if chunksize is None else chunksize
-        lanes = 0 if self.driver is None else self.driver.lanes
+            lanes = self.driver.lanes
         return self.pool()._start_map(
             self.name, func, (data,), timeout, exactly, None, progress, return_exceptions, fail_fast=True, lanes=lanes
         )

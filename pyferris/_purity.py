@@ -56,6 +56,9 @@ class Found(NamedTuple):
     grounds: Grounds | None
     """None: it may not be true the next time."""
 
+    def holds(self, function: Any, process: bool) -> bool:
+        return self.grounds is not None and self.process == process and self.grounds.hold(function)
+
 
 def why_impure(function: Any, library: set[str] | None = None, *, process: bool = False) -> str | None:
     """The reason of ``judge``."""
@@ -76,7 +79,7 @@ def judge(function: Any, library: set[str] | None = None, *, process: bool = Fal
     if disturbed is not None:
         return Verdict(disturbed, False)
     found: Found | None = None if names is None else names.verdict
-    if found is None or found.grounds is None or found.process != process or not found.grounds.hold(function):
+    if found is None or not found.holds(function, process):
         found = _look_at(function, process)
         if names is not None:
             names.verdict = found

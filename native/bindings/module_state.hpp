@@ -15,8 +15,6 @@ struct AsyncioNames {
     PyObject* peek_running_loop;  // _get_running_loop: None where none runs
 };
 
-/// Python objects that native code needs, given once by the package through `_native.install` (plus the types made
-/// here). One per interpreter; lives as long as it.
 /// How far an interpreter is that ends.
 enum class Exit {
     no,
@@ -24,6 +22,8 @@ enum class Exit {
     drained,   // a new pool would run nothing
 };
 
+/// Python objects that native code needs, given once by the package through `_native.install` (plus the types made
+/// here). One per interpreter; lives as long as it.
 struct ModuleState {
     // Native types.
     PyTypeObject* future_core = nullptr;
