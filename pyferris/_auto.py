@@ -134,7 +134,7 @@ class Driver(Watcher):
         runner, pool = self._runner, self.isolated
         if runner is not None and runner.given_up is not None:
             self.mode, self.reason = "inline" if self.shared else "threads", runner.given_up
-        if pool is not None and (runner is None or not wait):
+        if pool is not None and (runner is None or not wait or runner.is_trying()):
             self.drop_isolated()
         elif pool is not None:
             pool.shutdown()
@@ -342,14 +342,22 @@ class Driver(Watcher):
             self.isolated.shutdown(wait=False)
             self.isolated = None
 
-    def is_ready(self, wait: bool = False) -> bool:
-        """Whether the isolated workers have repeated the item, and well. Once they have not, ``broken``."""
-        if self.broken or not (wait or all(each.done() for each in self._ready)):
+    def is_ready(self, wait: float = 0.0) -> bool:
+        """Whether the isolated workers have repeated the item, and well. Once they have not, ``broken``.
+
+        ``wait``: seconds at most.
+        """
+        if self.broken or not self._have_repeated(wait):
             return False
         why = why_useless(self._ready)
         if why is not None:
             self.broken, self.reason = True, why
         return why is None
+
+    def _have_repeated(self, wait: float) -> bool:
+        if wait > 0 and not all(each.done() for each in self._ready):
+            concurrent.futures.wait(self._ready, None if wait == math.inf else wait)
+        return all(each.done() for each in self._ready)
 
     def _hand_over(self, rate: float) -> None:
         """Have isolated workers run the items; one worker did ``rate`` a second."""

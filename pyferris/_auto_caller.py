@@ -8,19 +8,22 @@ worth it, goes to isolated workers if the function is pure, or to threads where 
 from __future__ import annotations
 
 import _thread
+import collections
+import functools
+import itertools
 import math
 import re
 import signal
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _native
 from ._auto_runner import SHARED, Rest, Unusable, choose_probe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from ._auto import Driver
 
@@ -30,6 +33,10 @@ _STRETCH = 0.0005  # seconds that the caller works between two looks, at first
 _STRETCHES = 6  # then a sixth of the time that it has worked
 _GROWTH = 64  # times as many items at most as in the stretch before, which says little of those to come
 _LONGEST_STRETCH = 0.004
+_LATEST = 32  # stretches
+_MOST_ALIKE = 4
+_CALM = 3
+_SOON = 1.1
 _SAMPLES = 16
 _FEW = 16  # items
 _ATTEMPTS = 30
@@ -57,6 +64,53 @@ def may_raise_into_calls() -> bool:
     return any(callable(each) and each is not signal.default_int_handler for each in handlers)
 
 
+class Stretch(NamedTuple):
+    """Items that the caller has run between two looks."""
+
+    cost: float
+    """Seconds, for each."""
+    took: float
+    """Seconds, for all."""
+    items: int
+
+
+class Pace:
+    """What items have cost lately."""
+
+    def __init__(self, items: int) -> None:
+        """``items``: of the map. Where each is a good part of the whole, the first one is believed."""
+        self._latest: collections.deque[Stretch] = collections.deque(maxlen=_LATEST)
+        self._alike = 1 if items < _FEW else min(_MOST_ALIKE, 2 + items // 64)
+
+    def add(self, items: int, took: float) -> None:
+        """So many items took so many seconds together."""
+        self._latest.append(Stretch(took / max(1, items), took, items))
+
+    def forget(self) -> None:
+        """Those before say nothing of the ones to come."""
+        self._latest.clear()
+
+    def latest(self) -> float:
+        """Seconds for an item, in the last stretch."""
+        return self._latest[-1].cost
+
+    def highest(self) -> float:
+        """The same, in the dearest of the last stretches; inf where there are too few."""
+        return max(each.cost for each in self._last(_CALM)) if len(self._latest) >= _CALM else math.inf
+
+    def sure(self) -> float:
+        """Seconds that an item to come takes at least, as far as can be told: as in each of the last stretches, or in
+        all but the dearest ones. Dear items among many cheap ones are in few stretches, and so are those before them.
+        """
+        alike, count = self._alike, len(self._latest)
+        cheapest = min(each.cost for each in self._last(alike)) if count >= alike else 0.0
+        most = sorted(self._latest)[: min(count * 3 // 4, count - alike + 1)] if count >= alike else []
+        return max(cheapest, sum(each.took for each in most) / max(1, sum(each.items for each in most)))
+
+    def _last(self, count: int) -> Iterable[Stretch]:
+        return itertools.islice(reversed(self._latest), count)
+
+
 class Beginning:
     """The items that the caller runs, and what it learns from them."""
 
@@ -76,6 +130,8 @@ class Beginning:
         self._samples: list[tuple[int, int]] = []
         self._delays: list[float] | None = None
         self._sampled = 0.0  # what an item cost when they were begun
+        self._repeated = 0.0  # seconds that the caller took for the item that the isolated workers repeat
+        self._soon = 0.0  # until when it is better to wait for them than to begin another item like it
 
     def run(self, alone: bool = False) -> bool:
         """Run items until all have, or others shall go on: then False. Raises what an item raises.
@@ -87,9 +143,7 @@ class Beginning:
         count, settled, stretch = 1, alone, _STRETCH
         most = _FIRST_ELEMENTS
         look = began + limits.own_look
-        # What an item cost in the stretch before. Where each is a good part of the whole the first one is believed.
-        recent = math.inf if len(items) < _FEW else 0.0
-        dearest = 0.0, 0  # the stretch that took longest, and its items
+        pace = Pace(len(items))
         while len(results) < len(items):
             then, before = time.perf_counter(), len(results)
             self.stopped = self._stretch(count, -1 if alone else most, stretch)
@@ -104,35 +158,35 @@ class Beginning:
                 self._samples.append((len(results) - 1, int(took * 1e9)))
             stretch = min(max(_STRETCH, (now - began) / _STRETCHES), _LONGEST_STRETCH)
             done = len(results) - before
-            dearest = max(dearest, (took, done))
+            pace.add(done, took)
             count = max(1, min(_GROWTH * count, int(done * stretch / max(took, 1e-9))))
             most = max(_LEAST_ELEMENTS, int(_ELEMENTS * (now - began) / len(results)))
             if settled or now < look or (limits.patient and len(results) < _SAMPLES):
                 continue
-            recent, last = took / max(1, done), recent
-            cost = max((now - began) / len(results), recent)  # those to come may be dear
-            others = (now - began - dearest[0]) / max(1, len(results) - dearest[1])
-            rest = len(items) - len(results)
-            sure = rest * max(min(recent, last), others)
+            cost = max((now - began) / len(results), pace.latest())  # those to come may be dear
+            rest, least = len(items) - len(results), pace.sure()
             if driver.isolated is not None:
-                if sure >= limits.worth_threads and driver.is_ready(limits.patient):
+                if self._may_hand_over(Rest(rest, rest * least, driver.most_workers())):
                     return False
                 settled = driver.broken
+                if self._is_too_dear(rest, pace.highest()):
+                    driver.drop_isolated()
+                    pace.forget()
             elif rest * cost >= limits.worth_threads:
-                settled = self._look(sure, cost)
+                settled = self._look(rest, least, cost)
                 if self.scales:
                     return False
         return True
 
-    def _look(self, left: float, cost: float) -> bool:
+    def _look(self, items: int, least: float, cost: float) -> bool:
         """Find out who could help. True if nobody.
 
-        ``left``: seconds of work that is left for sure: one dear item among many is in one stretch only.
+        ``items``: that are left; each of them takes ``least`` seconds for sure, and perhaps ``cost``.
         """
-        driver = self._driver
+        driver, left = self._driver, items * least
         if not driver.lets_go and left < driver.worth():
             return False
-        reason = driver.impossible(cost)
+        reason = driver.impossible(least)
         if reason is None and driver.limits.patient:
             self._delays, self._sampled = [1.0] * driver.limits.looks, cost
         if not driver.may_scale(cost) and (reason is not None or left < driver.worth()):
@@ -142,22 +196,22 @@ class Beginning:
         if held is None:
             return False
         if not held:
-            self.scales = _native.are_apart(self._items) is True
+            self.scales = self._are_apart is True
             driver.reason = driver.reason if self.scales else SHARED
             return not self.scales
         if reason is None:
             if left < driver.worth():
                 return False
-            apart = _native.are_apart(self._items)
-            if apart is None:
+            if self._are_apart is None:
                 driver.reason = SHARED
                 return True
-            driver.shared = not apart
+            driver.shared = not self._are_apart
             try:
-                rest = Rest(len(self._items) - len(self.results), left, driver.most_workers())
-                driver.boot(
-                    choose_probe(self._samples, self.results.__getitem__, self._items, rest, driver.limits.slower)
-                )
+                rest, slower = Rest(items, left, driver.most_workers()), driver.limits.slower
+                probe = choose_probe(self._samples, self.results.__getitem__, self._items, rest, slower)
+                driver.boot(probe)
+                self._repeated = probe.seconds
+                self._soon = time.perf_counter() + probe.seconds * _SOON
                 return False
             except Unusable as error:
                 reason = str(error)
@@ -165,6 +219,27 @@ class Beginning:
                 reason = f"isolating it failed: {error!r}"
         driver.reason = reason or driver.reason
         return True
+
+    @functools.cached_property
+    def _are_apart(self) -> bool | None:
+        return _native.are_apart(self._items)
+
+    def _may_hand_over(self, rest: Rest) -> bool:
+        driver, limits = self._driver, self._driver.limits
+        if rest.seconds < limits.worth_threads or not (limits.patient or rest.gains(self._repeated)):
+            return False
+        return driver.is_ready(math.inf if limits.patient else self._soon - time.perf_counter())
+
+    def _is_too_dear(self, rest: int, cost: float) -> bool:
+        """Whether the isolated workers repeat an item that is not worth it, as those that were like it are over.
+
+        They are let go of then, and others repeat a cheaper one if that is worth it. ``rest``: items, of ``cost``
+        seconds now.
+        """
+        if cost * 2 > self._repeated:
+            return False
+        driver = self._driver
+        return driver.is_cheap(cost) or not Rest(rest, rest * cost, driver.most_workers()).is_worth(self._repeated)
 
     def _is_held(self, cost: float) -> bool | None:
         """Whether nobody else can compute in this interpreter meanwhile; None if that is not known yet."""

@@ -41,6 +41,8 @@ class Probe(NamedTuple):
     expected: bytes
     most_ns: int
     """What a worker may take for it; 0 for any time."""
+    seconds: float
+    """What the caller took."""
 
 
 def can_go(item: object) -> bool:
@@ -65,12 +67,24 @@ class Rest(NamedTuple):
     def is_worth(self, repeated: float) -> bool:
         """Whether isolated workers, each of which first repeats an item of so many seconds, would be over sooner.
 
-        Meanwhile the caller, with whom they share the cores, does an item or more, and whole items are shared out.
+        All but one do that while the caller goes on, on another core.
         """
-        cost = max(1e-9, self.seconds) / max(1, self.items)
-        meanwhile = repeated * (self.workers + 1) / self.workers
-        then = math.ceil(max(0.0, self.items - meanwhile / cost) / self.workers) * cost
-        return (meanwhile + then) * _GAIN < self.seconds
+        meanwhile = repeated / self._cost
+        left = Rest(max(0, self.items - int(meanwhile)), max(0.0, self.seconds - repeated), self.workers)
+        return (repeated + left.shared_out(repeated)) * _GAIN < self.seconds
+
+    def gains(self, repeated: float) -> bool:
+        """Whether it is over sooner once all but one of the workers have repeated that item."""
+        return self.shared_out(repeated) * _GAIN < self.seconds
+
+    def shared_out(self, repeated: float) -> float:
+        """Seconds that it takes the workers, to whom whole items go; the last one repeats that item meanwhile."""
+        cost = self._cost
+        return min(self.seconds, math.ceil((self.seconds + repeated) / self.workers / cost) * cost)
+
+    @property
+    def _cost(self) -> float:
+        return max(1e-9, self.seconds) / max(1, self.items)
 
 
 def choose_probe(
@@ -92,7 +106,8 @@ def choose_probe(
             why = "items have failed"
             continue
         if can_go(item) and can_come(result):
-            return Probe(item, _auto_worker.fingerprint(result), max(1, int(took * slower)) if slower else 0)
+            most_ns = max(1, int(took * slower)) if slower else 0
+            return Probe(item, _auto_worker.fingerprint(result), most_ns, took / 1e9)
         what, thing = ("items", item) if not can_go(item) else ("results", result)
         why = f"{what} are no plain data of which copies cannot be told from them: {type(thing).__qualname__}"
     raise Unusable(why)
@@ -101,16 +116,17 @@ def choose_probe(
 def boot(
     function: Callable[[Any], Any], workers: int, probe: Probe, library: Iterable[str]
 ) -> tuple[SafeThreadPool, list[SafeFuture[str | None]]]:
-    """A pool whose workers have repeated the probe, once the futures are done.
+    """A pool, and what its workers say of themselves once they have repeated the probe: for ``why_useless``.
 
+    All but one, for which the caller, who goes on meanwhile, leaves no core; see ``IsolatedRunner._send``.
     ``library``: the modules that the function uses.
     """
-    given = (_ship(function), describe(library), *probe)
-    pool = SafeThreadPool(workers, "safe_parallel_map_isolated", _auto_worker.verify, given, isolation="isolated")
+    given = (_ship(function), describe(library), probe.item, probe.expected, probe.most_ns)
+    pool = SafeThreadPool(workers, "safe_parallel_map_isolated", _auto_worker.prepare, given, isolation="isolated")
     try:
         if pool._processes is not None:
             pool._processes.start(workers)
-        return pool, [pool.submit(_auto_worker.verdict) for _ in range(workers)]
+        return pool, [pool.submit(_auto_worker.verdict) for _ in range(max(1, workers - 1))]
     except BaseException:
         pool._abort()
         pool.shutdown(wait=False)
@@ -154,6 +170,8 @@ class IsolatedRunner:
         after it would have seen that; so the map is stopped, and its caller does it.
         """
         self._mapped = mapped
+        self._pool = pool
+        self._trials: list[SafeFuture[str | None]] = []
         self._shared = shared
         self._submit = _submitter(pool, function, fail_fast)
         plain: Any = function
@@ -178,7 +196,7 @@ class IsolatedRunner:
         if not self._is_current():
             return self._here(items)
         try:
-            data, failures, took = _native.wait_through(self._submit(items))
+            data, failures, took = self._send(items)
             results: list[Any] = _wire.loads(data)
         except (CallCancelled, concurrent.futures.CancelledError):
             raise
@@ -194,6 +212,18 @@ class IsolatedRunner:
                 self.computed += took / 1e9
         self._count(len(items), 0 if failures is None else len(failures), "items change, or results cannot be copied")
         return results, failures, took
+
+    def _send(self, items: list[Any]) -> Any:
+        """What an isolated worker answers. One that is untried must be tried first: another one may have the run."""
+        while True:
+            answer = _native.wait_through(self._submit(items))
+            if answer != _auto_worker.UNTRIED:
+                return answer
+            self._trials.append(self._pool.submit(_auto_worker.verdict))
+
+    def is_trying(self) -> bool:
+        """Whether a worker still repeats an item, after the map or in it."""
+        return not all(each.done() for each in self._trials)
 
     def _is_current(self) -> bool:
         """Whether the function still reads what it read when it was shipped: another thread may have bound a global."""

@@ -16,15 +16,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-__all__ = ["Unlike", "call_checked", "fingerprint", "verdict", "verify"]
+    Trial = tuple[bytes, dict[str, int], Any, bytes, int]
 
-_UNTRIED = "it has not been tried"
-_verdict: str | None = _UNTRIED
+__all__ = ["UNTRIED", "Unlike", "call_checked", "fingerprint", "prepare", "verdict"]
+
+UNTRIED: tuple[bytes, dict[int, None] | None, int] = (b"", None, 0)
+
+_trial: Trial | None = None  # until it is done
+_verdict: str | None = None
 _slowness: str | None = None
 
 _ATOMS = frozenset({int, float, complex, str, bytes, bool, type(None)})
 _MUTABLE = frozenset({list, dict, set})
 _TRIES = 5
+_ENOUGH_NS = 10_000_000  # of tries, of which a moment in which the machine is busy does not take all; two at least
 _ADDRESS = b" at 0x"  # as in the repr of a function, and of most objects
 
 
@@ -37,43 +42,54 @@ def fingerprint(value: Any) -> bytes:
     return marshal.dumps(value, 2)
 
 
-def verify(blob: bytes, library: dict[str, int], item: Any, expected: bytes, most_ns: int) -> None:
-    """In each worker before its first run: repeat an item that the caller has done, for ``verdict``.
+def prepare(blob: bytes, library: dict[str, int], item: Any, expected: bytes, most_ns: int) -> None:
+    """In each worker before its first call: what it is to try.
 
-    ``library``: the caller's ``describe`` of the modules that the function uses.
+    ``item``, ``expected``, ``most_ns``: what the caller has done, for the worker to repeat; see ``Probe``. ``library``:
+    the caller's ``describe`` of the modules that the function uses.
     """
-    global _verdict, _slowness
-    try:
-        _verdict, _slowness = _UNTRIED, None
-        function = load_function(blob)
-        for name, number in describe(library).items():
-            if library.get(name) != number:
-                raise Unlike(f"module {name!r} has been changed in this program, or is another one for a worker")
-        with Overhearing() as overhearing:
-            _slowness = _repeat(function, item, expected, most_ns)
-        if overhearing.heard:
-            raise Unlike("the function prints or warns")
-        _verdict = None
-    except Unlike as error:
-        _verdict = str(error)
-    except Exception as error:
-        _verdict = f"an isolated worker failed: {error!r}"
+    global _trial, _verdict, _slowness
+    _trial, _verdict, _slowness = (blob, library, item, expected, most_ns), None, None
 
 
 def verdict() -> str | None:
-    """Why this worker is of no use; None if it is.
+    """Why this worker is of no use; None if it is. A call, which can be stopped: the item may be a dear one.
 
     That it was slow is no reason to refuse what it gets all the same, as another worker was found to be of use: the
     machine may have been busy for a moment.
     """
+    global _trial, _verdict, _slowness
+    if _trial is not None:  # one worker may make all these calls
+        try:
+            _slowness = _try(*_trial)
+        except Unlike as error:
+            _verdict = str(error)
+        except Exception as error:
+            _verdict = f"an isolated worker failed: {error!r}"
+        _trial = None
     return _verdict or _slowness
+
+
+def _try(blob: bytes, library: dict[str, int], item: Any, expected: bytes, most_ns: int) -> str | None:
+    """As ``_repeat``."""
+    function = load_function(blob)
+    for name, number in describe(library).items():
+        if library.get(name) != number:
+            raise Unlike(f"module {name!r} has been changed in this program, or is another one for a worker")
+    with Overhearing() as overhearing:
+        slowness = _repeat(function, item, expected, most_ns)
+    if overhearing.heard:
+        raise Unlike("the function prints or warns")
+    return slowness
 
 
 def _repeat(function: Callable[[Any], Any], item: Any, expected: bytes, most_ns: int) -> str | None:
     """Raises ``Unlike``; returns whether the worker is too slow, in words."""
     before = fingerprint(item)
-    fastest = 0
-    for _ in range(_TRIES):
+    fastest = total = 0
+    for number in range(_TRIES):
+        if number > 1 and total > _ENOUGH_NS:
+            break
         began = time.thread_time_ns()  # other programs do not count
         result = function(item)
         took = time.thread_time_ns() - began
@@ -81,6 +97,7 @@ def _repeat(function: Callable[[Any], Any], item: Any, expected: bytes, most_ns:
             raise Unlike("an isolated worker gave another result than the caller for the same item")
         if fingerprint(item) != before:
             raise Unlike("the function changes its item")
+        total += took
         fastest = took if fastest == 0 else min(fastest, took)
         if most_ns == 0 or fastest <= most_ns:
             return None
@@ -94,8 +111,10 @@ def call_checked(
 
     So is one that fails, or whose call changes it, or gives back a part of it, or something that no copy equals, or
     what may be an address. In another process, ``apart``, that is any set as well. So are all of a run in which
-    something is said: a warning, an error in a destructor.
+    something is said: a warning, an error in a destructor. ``UNTRIED`` where this worker has no ``verdict`` yet.
     """
+    if _trial is not None:
+        return UNTRIED
     if _verdict is not None:
         raise Unlike(_verdict)
     with Overhearing() as overhearing:

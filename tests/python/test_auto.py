@@ -260,8 +260,10 @@ def test_an_error_has_the_context_that_it_has_in_a_loop(eager: None) -> None:
     ("items", "seconds", "workers", "repeated", "worth"),
     [
         (2, 2.0, 2, 1.0, False),  # the caller does them while others begin
-        (3, 3.0, 2, 1.0, True),  # 1.5 s, then one item each
-        (3, 3.0, 2, 1.5, False),
+        (3, 3.0, 2, 1.0, False),  # the last worker repeats one, while another does two
+        (5, 5.0, 2, 1.0, True),  # a second, then two and three
+        (4, 4.0, 3, 1.0, True),
+        (5, 5.0, 2, 3.0, False),
         (200, 2.0, 2, 0.01, True),
         (8, 8.0, 8, 1.0, True),
         (1, 5.0, 2, 0.0, False),  # nothing to share out

@@ -24,14 +24,17 @@ class Driver:
     broken = False
     reason = ""
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    def __init__(self, now: Callable[[], float], ready_after: float | None) -> None:
+        """``ready_after``: seconds after which the isolated workers have repeated an item; None for never."""
         self.isolated: Any = None
         self.booted_at: list[float] = []
         self.most_ns = 0
         self._now = now
+        self._ready_after = ready_after
+        self.waited: list[float] = []
 
-    def impossible(self, cost: float) -> None:
-        assert cost > 0
+    def impossible(self, cost: float) -> str | None:
+        return "too cheap" if self.is_cheap(cost) else None
 
     def may_scale(self, cost: float) -> bool:
         assert cost > 0
@@ -48,11 +51,18 @@ class Driver:
         self.isolated = self
         self.booted_at.append(self._now())
 
-    def is_ready(self, wait: bool) -> bool:
-        return not wait
+    def drop_isolated(self) -> None:
+        self.isolated = None
+
+    def is_cheap(self, cost: float) -> bool:
+        return cost < self.limits.least_item
+
+    def is_ready(self, wait: float) -> bool:
+        self.waited.append(wait)
+        return self._ready_after is not None and self._now() >= self.booted_at[-1] + self._ready_after
 
 
-def run(costs: list[float], monkeypatch: pytest.MonkeyPatch) -> tuple[Driver, int]:
+def run(costs: list[float], monkeypatch: pytest.MonkeyPatch, ready_after: float | None = 0.0) -> tuple[Driver, int]:
     """Items that take so many seconds each: the driver, and how many of them the caller has run."""
     now = 0.0
 
@@ -71,7 +81,7 @@ def run(costs: list[float], monkeypatch: pytest.MonkeyPatch) -> tuple[Driver, in
 
     monkeypatch.setattr(_auto_caller, "time", types.SimpleNamespace(perf_counter=lambda: now))
     monkeypatch.setattr(_auto_caller.Beginning, "_stretch", stretch)
-    driver = Driver(lambda: now)
+    driver = Driver(lambda: now, ready_after)
     beginning = _auto_caller.Beginning(driver, take, range(len(costs)), False)  # type: ignore[arg-type]
     assert beginning.run() == (len(beginning.results) == len(costs))
     assert beginning.results == list(range(len(beginning.results)))
@@ -80,8 +90,8 @@ def run(costs: list[float], monkeypatch: pytest.MonkeyPatch) -> tuple[Driver, in
 
 def test_work_that_is_worth_it_is_isolated(monkeypatch: pytest.MonkeyPatch) -> None:
     driver, done = run([0.002] * 100, monkeypatch)
-    assert driver.booted_at == [pytest.approx(0.004)]
-    assert done == 3
+    assert driver.booted_at == [pytest.approx(0.006)]
+    assert done == 4
 
 
 def test_less_work_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,8 +116,60 @@ def test_a_dear_first_item_says_nothing_of_the_others(
     assert driver.most_ns < 100_000  # each worker repeats a cheap one
 
 
+@pytest.mark.parametrize("dear", [2, 3])
+@pytest.mark.parametrize("others", [200, 1_000])
+def test_a_few_dear_items_at_first_say_nothing_of_the_many_others(
+    dear: int, others: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run([0.1] * dear + [0.00005] * others, monkeypatch)[0].booted_at == []
+
+
+def test_workers_do_not_go_on_with_a_dear_item_once_items_are_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver, done = run([0.1] * 6 + [0.00005] * 1_000, monkeypatch, ready_after=0.1)
+    assert driver.booted_at == [pytest.approx(0.4)]
+    assert done == 5
+
+    costs = [0.1] * 4 + [0.00005] * 400
+    driver, done = run(costs, monkeypatch, ready_after=0.1)
+    assert driver.booted_at == [pytest.approx(0.4)]
+    assert driver.isolated is None
+    assert done == len(costs)
+
+    driver, _ = run([0.1] * 4 + [0.00005] * 4_000, monkeypatch, ready_after=0.1)
+    assert len(driver.booted_at) == 2
+    assert driver.most_ns < 100_000  # now they repeat a cheap one
+
+
+def test_workers_are_not_let_go_of_where_dear_items_still_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver, done = run([0.03, 0.0001] * 100, monkeypatch, ready_after=0.05)
+    assert len(driver.booted_at) == 1
+    assert driver.isolated is driver
+    assert done < 20
+
+
+def test_items_too_cheap_for_their_way_are_not_isolated_after_dear_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver, done = run([0.1] * 4 + [0.0000005] * 400_000, monkeypatch, ready_after=0.1)
+    assert driver.booted_at == [pytest.approx(0.4)]
+    assert driver.isolated is None
+    assert done == 400_004
+
+
 def test_a_few_dear_items_are_isolated_after_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run([0.06] * 8, monkeypatch)[0].booted_at == [0.06]
+    driver, done = run([0.06] * 8, monkeypatch, ready_after=0.06)
+    assert driver.booted_at == [0.06]
+    assert done == 2
+
+
+def test_the_caller_waits_for_a_moment_rather_than_begin_another_dear_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver, _ = run([0.06] * 8, monkeypatch, ready_after=0.1)
+    assert driver.waited[0] == pytest.approx(0.006)
+    assert all(wait < 0 for wait in driver.waited[1:])
+
+
+def test_so_few_items_that_sharing_them_out_gains_nothing_are_not_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver, done = run([0.06] * 5, monkeypatch, ready_after=0.07)  # two are left, as long as one must be repeated
+    assert driver.booted_at == [0.06]
+    assert done == 5
 
 
 def test_items_that_become_dearer_are_isolated(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,12 +179,8 @@ def test_items_that_become_dearer_are_isolated(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_what_is_nearly_over_is_not_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    ready: list[float] = []
-    monkeypatch.setattr(Driver, "is_ready", lambda self, _wait: bool(ready.append(self._now()) or self._now() > 0.098))
-    driver, done = run([0.001] * 100, monkeypatch)
+    driver, done = run([0.001] * 100, monkeypatch, ready_after=0.094)
     assert driver.booted_at
-    assert ready
-    assert max(ready) < 0.098
     assert done == 100
 
 
@@ -132,14 +190,45 @@ def test_items_of_which_every_other_one_is_dear_are_isolated(monkeypatch: pytest
     assert done < 10
 
 
+def given(expected: int, most_ns: int) -> tuple[bytes, dict[str, int], int, bytes, int]:
+    return _shipping.ship(abs).blob, describe([]), -3, _auto_worker.fingerprint(expected), most_ns
+
+
 def test_a_worker_that_was_slow_for_a_moment_does_what_it_gets() -> None:
-    blob = _shipping.ship(abs).blob
-    library = describe([])
-    _auto_worker.verify(blob, library, 3, _auto_worker.fingerprint(3), 1)
+    _auto_worker.prepare(*given(3, 1))
     assert "0.000 ms are allowed" in str(_auto_worker.verdict())
     data, failures, _ = _auto_worker.call_checked(abs, [-1, 2], True, False)
     assert (bool(data), failures) == (True, None)
-    _auto_worker.verify(blob, library, 3, _auto_worker.fingerprint(4), 0)
+
+
+def test_a_worker_that_is_unlike_the_caller_does_nothing() -> None:
+    _auto_worker.prepare(*given(4, 0))
     assert "another result" in str(_auto_worker.verdict())
     with pytest.raises(_auto_worker.Unlike, match="another result"):
         _auto_worker.call_checked(abs, [-1, 2], True, False)
+
+
+def test_a_worker_that_is_untried_does_nothing_but_says_so() -> None:
+    _auto_worker.prepare(*given(3, 0))
+    assert _auto_worker.call_checked(abs, [-1, 2], True, False) == _auto_worker.UNTRIED
+    assert _auto_worker.verdict() is None
+    assert _auto_worker.call_checked(abs, [-1, 2], True, False) != _auto_worker.UNTRIED
+
+
+@pytest.mark.parametrize(("took_ns", "tries"), [(1_000, 5), (1_000_000, 5), (60_000_000, 2)])
+def test_a_slow_worker_does_not_repeat_a_dear_item_often(
+    took_ns: int, tries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = count = 0
+
+    def take(_item: int) -> int:
+        nonlocal now, count
+        now += took_ns
+        count += 1
+        return 3
+
+    monkeypatch.setattr(_auto_worker, "time", types.SimpleNamespace(thread_time_ns=lambda: now))
+    monkeypatch.setattr(_auto_worker, "load_function", lambda _blob: take)
+    _auto_worker.prepare(*given(3, took_ns - 1))
+    assert "are allowed" in str(_auto_worker.verdict())
+    assert count == tries
