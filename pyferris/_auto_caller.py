@@ -144,6 +144,7 @@ class Beginning:
         most = _FIRST_ELEMENTS
         look = began + limits.own_look
         pace = Pace(len(items))
+        worth = limits.worth_threads if driver.lets_go else min(limits.worth_warm, limits.worth_process)
         while len(results) < len(items):
             then, before = time.perf_counter(), len(results)
             self.stopped = self._stretch(count, -1 if alone else most, stretch)
@@ -164,7 +165,10 @@ class Beginning:
             if settled or now < look or (limits.patient and len(results) < _SAMPLES):
                 continue
             cost = max((now - began) / len(results), pace.latest())  # those to come may be dear
-            rest, least = len(items) - len(results), pace.sure()
+            rest = len(items) - len(results)
+            if driver.isolated is None and rest * cost < worth:
+                continue
+            least = pace.sure()
             if driver.isolated is not None:
                 if self._may_hand_over(Rest(rest, rest * least, driver.most_workers())):
                     return False
@@ -172,7 +176,7 @@ class Beginning:
                 if self._is_too_dear(rest, pace.highest()):
                     driver.drop_isolated()
                     pace.forget()
-            elif rest * cost >= limits.worth_threads:
+            else:
                 settled = self._look(rest, least, cost)
                 if self.scales:
                     return False
