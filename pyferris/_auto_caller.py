@@ -35,8 +35,10 @@ _GROWTH = 64  # times as many items at most as in the stretch before, which says
 _LONGEST_STRETCH = 0.004
 _LATEST = 32  # stretches
 _MOST_ALIKE = 4
+_LEAST = 4  # of which most say something
 _CALM = 3
 _SOON = 1.1
+_MOST_WAIT = 0.15
 _SAMPLES = 16
 _FEW = 16  # items
 _ATTEMPTS = 30
@@ -104,7 +106,7 @@ class Pace:
         """
         alike, count = self._alike, len(self._latest)
         cheapest = min(each.cost for each in self._last(alike)) if count >= alike else 0.0
-        most = sorted(self._latest)[: min(count * 3 // 4, count - alike + 1)] if count >= alike else []
+        most = sorted(self._latest)[: min(count * 3 // 4, count - alike + 1)] if count >= max(alike, _LEAST) else []
         return max(cheapest, sum(each.took for each in most) / max(1, sum(each.items for each in most)))
 
     def _last(self, count: int) -> Iterable[Stretch]:
@@ -232,7 +234,8 @@ class Beginning:
         driver, limits = self._driver, self._driver.limits
         if rest.seconds < limits.worth_threads or not (limits.patient or rest.gains(self._repeated)):
             return False
-        return driver.is_ready(math.inf if limits.patient else self._soon - time.perf_counter())
+        wait = self._soon - time.perf_counter()
+        return driver.is_ready(math.inf if limits.patient else wait if wait < self._repeated * _MOST_WAIT else 0.0)
 
     def _is_too_dear(self, rest: int, cost: float) -> bool:
         """Whether the isolated workers repeat an item that is not worth it, as those that were like it are over.

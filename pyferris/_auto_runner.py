@@ -113,6 +113,12 @@ def choose_probe(
     raise Unusable(why)
 
 
+class Workers(SafeThreadPool):
+    """Isolated ones, which begin when there is a call for them: the caller computes meanwhile."""
+
+    _early_workers = 1
+
+
 def boot(
     function: Callable[[Any], Any], workers: int, probe: Probe, library: Iterable[str]
 ) -> tuple[SafeThreadPool, list[SafeFuture[str | None]]]:
@@ -122,7 +128,7 @@ def boot(
     ``library``: the modules that the function uses.
     """
     given = (_ship(function), describe(library), probe.item, probe.expected, probe.most_ns)
-    pool = SafeThreadPool(workers, "safe_parallel_map_isolated", _auto_worker.prepare, given, isolation="isolated")
+    pool = Workers(workers, "safe_parallel_map_isolated", _auto_worker.prepare, given, isolation="isolated")
     try:
         if pool._processes is not None:
             pool._processes.start(workers)

@@ -44,6 +44,9 @@ _MODULES = (
     "_worker_site",
     "_worker_guard",
     "_worker_output",
+    "_plain",
+    "_library",
+    "_auto_worker",
     "_worker",
     "_worker_calls",
     "_worker_main",
@@ -167,8 +170,12 @@ def open_pool(
     initializer: Callable[..., object] | None,
     initargs: tuple[Any, ...],
     daemon: bool,
+    early: int,
 ) -> None:
-    """Make ``pool`` one of interpreters. Raises ``TypeError`` where the initializer cannot be shipped."""
+    """Make ``pool`` one of interpreters. Raises ``TypeError`` where the initializer cannot be shipped.
+
+    ``early``: workers at most that begin before there is a call.
+    """
     if not _native.in_main_interpreter():
         raise RuntimeError(
             "isolation='interpreter' inside an isolated call: only the main interpreter makes others; use "
@@ -177,7 +184,7 @@ def open_pool(
     preload()
     prefix = prefix.replace("\0", "?").encode(errors="replace").decode()  # of threads that the system names
     _native.open_interpreters(
-        pool, max_workers, prefix, _environment_of_pool, initializer, initargs, daemon, threading.stack_size()
+        pool, max_workers, prefix, _environment_of_pool, initializer, initargs, daemon, threading.stack_size(), early
     )
 
 

@@ -7,14 +7,12 @@ is left out.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
-import importlib
 import marshal
 import sys
-from binascii import crc32
 
 TYPE_CHECKING = False  # typing is not imported in a worker
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
 __all__ = ["describe"]
@@ -63,17 +61,19 @@ def describe(names: Iterable[str]) -> dict[str, int]:
 
     Any function may use codecs.
     """
+    from binascii import crc32  # a file in some builds: not for workers that need none
+
     wanted: list[str] = ["codecs", *names]
     found: dict[str, int] = {}
     for name in wanted:
         if name in found:
             continue
         try:
-            module = importlib.import_module(name)
+            __import__(name)
         except ImportError:  # other versions have not got it
             found[name] = 0
             continue
-        found[name] = _Description(module).number
+        found[name] = _Description(sys.modules[name], crc32).number
         wanted += _BELOW.get(name, ())
     return found
 
@@ -91,11 +91,12 @@ def _of_builtins(table: dict[Any, Any]) -> dict[Any, Any]:
 
 
 class _Description:
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: Any, crc32: Callable[..., int]) -> None:
+        self._crc32 = crc32
         self._package = module.__name__.partition(".")[0]
         self._seen: dict[int, int] = {}
         self._alive: list[Any] = []  # what has an id in `_seen`
-        self.number = crc32(repr((getattr(module, "__file__", None), type(module).__qualname__)).encode())
+        self.number = self._crc32(repr((getattr(module, "__file__", None), type(module).__qualname__)).encode())
         for name, value in sorted(vars(module).items()):
             if name in _ONLY.get(module.__name__, (name,)) and not _is_passing(module.__name__, name, value):
                 self._add(name)
@@ -105,12 +106,12 @@ class _Description:
                 self._value(module.lookup_error(name), 0)
 
     def _add(self, *parts: object) -> None:
-        self.number = crc32(repr(parts).encode("utf-8", "surrogatepass"), self.number)
+        self.number = self._crc32(repr(parts).encode("utf-8", "surrogatepass"), self.number)
 
     def _value(self, value: Any, depth: int) -> None:
         kind: Any = type(value)
         if kind in _ATOMS:
-            self.number = crc32(marshal.dumps(value, 2), self.number)
+            self.number = self._crc32(marshal.dumps(value, 2), self.number)
             return
         known = None if kind is tuple else self._seen.get(id(value))  # whether equal tuples are one is chance
         self._add(kind.__module__, kind.__qualname__, known, depth == _DEEPEST)
@@ -171,7 +172,7 @@ class _Description:
 
     def _code(self, code: Any) -> None:
         self._add(code.co_qualname, code.co_filename, code.co_names, code.co_varnames)
-        self.number = crc32(code.co_code, self.number)
+        self.number = self._crc32(code.co_code, self.number)
         for constant in code.co_consts:
             if type(constant).__name__ == "code":
                 self._code(constant)

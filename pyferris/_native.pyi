@@ -201,6 +201,7 @@ def open_interpreters(
     initargs: tuple[Any, ...],
     daemon: bool,
     stack_size: int,
+    early: int,
     /,
 ) -> None: ...
 def run_as_current(future: FutureCore[Any], fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T: ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import marshal
-from operator import ne
+from _operator import ne  # operator itself is a file
 
 from ._native import encode_plain
 

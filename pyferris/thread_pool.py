@@ -78,6 +78,8 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
     """
 
     _kind = "none"  # also where __init__ was not called: what is native says so
+    # Interpreters at most that begin before there is a call: a small pool is whole by then, a large one grows by need.
+    _early_workers = 2
 
     def __init__(
         self,
@@ -122,7 +124,13 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
             from . import _interpreters
 
             _interpreters.open_pool(
-                self, max_workers, self._thread_name_prefix, initializer, tuple(initargs), self._daemon
+                self,
+                max_workers,
+                self._thread_name_prefix,
+                initializer,
+                tuple(initargs),
+                self._daemon,
+                self._early_workers,
             )
             return
         if kind == "process":

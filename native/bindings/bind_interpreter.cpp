@@ -14,8 +14,6 @@ namespace pyferris::python {
 
 namespace {
 
-// Of a pool's workers, so many begin before there is a call: a small pool is whole by then, a large one grows by need.
-constexpr std::size_t kEarlyWorkers = 2;
 constexpr Py_ssize_t kLeastStack = 256 * 1024;  // bytes, in which an interpreter can be made
 
 WireCodec main_codec() { return WireCodec{module_state().wire_dumps, module_state().wire_loads}; }
@@ -106,14 +104,14 @@ bool complete(IsolatedPool& isolated, PyObject* prepare, PyObject* initializer, 
     return encode(initargs, main_codec(), subject, &isolated.initargs);
 }
 
-// Has workers begin that have no call yet: as many as find parked interpreters, or make the process's first ones.
-void start_early(PoolShared& shared) {
+// Has workers begin that have no call yet, `early` at most: as many as find parked interpreters, or make the process's
+// first ones.
+void start_early(PoolShared& shared, std::size_t early) {
     const std::size_t coming = count_early(0);
     const std::size_t parked = Interpreter::count_parked();
     const std::size_t made = Interpreter::count_alive() + coming;
-    const std::size_t wanted =
-        std::max(parked - std::min(parked, coming), kEarlyWorkers - std::min(made, kEarlyWorkers));
-    const std::size_t most = std::min({wanted, kEarlyWorkers, shared.threads->max_workers()});
+    const std::size_t wanted = std::max(parked - std::min(parked, coming), early - std::min(made, early));
+    const std::size_t most = std::min({wanted, early, shared.threads->max_workers()});
     count_early(static_cast<int>(most));
     shared.isolated->early.store(static_cast<int>(most));
     const std::size_t started = shared.threads->start_workers(most);
@@ -125,16 +123,17 @@ void close(PoolShared& shared, const char* why) {
     shared.threads->close();
 }
 
-// `open_interpreters(pool, max_workers, prefix, prepare, initializer, initargs, daemon, stack_size)`. `prepare()`
-// returns the environment, when the first interpreters are on their way.
+// `open_interpreters(pool, max_workers, prefix, prepare, initializer, initargs, daemon, stack_size, early)`.
+// `prepare()` returns the environment, when the first interpreters are on their way.
 PyObject* open_interpreters(PyObject* /*module*/, PyObject* args) {
     PyObject *object = nullptr, *prepare = nullptr, *initializer = nullptr, *initargs = nullptr;
     Py_ssize_t workers = 0;
     Py_ssize_t stack_size = 0;
+    Py_ssize_t early = 0;
     const char* prefix = nullptr;
     int daemon = 0;
-    if (PyArg_ParseTuple(args, "OnsOOO!pn", &object, &workers, &prefix, &prepare, &initializer, &PyTuple_Type,
-                         &initargs, &daemon, &stack_size) == 0) {
+    if (PyArg_ParseTuple(args, "OnsOOO!pnn", &object, &workers, &prefix, &prepare, &initializer, &PyTuple_Type,
+                         &initargs, &daemon, &stack_size, &early) == 0) {
         return nullptr;
     }
     if (!guard_forks()) return nullptr;
@@ -149,6 +148,7 @@ PyObject* open_interpreters(PyObject* /*module*/, PyObject* args) {
     shared->daemon = daemon != 0;
     shared->interpreter = PyInterpreterState_Get();
     shared->isolated = std::make_shared<IsolatedPool>();
+    shared->isolated->opener = see_this_thread();
     shared->threads = ThreadPool::make(
         static_cast<std::size_t>(workers),
         [weak = std::weak_ptr<PoolShared>(shared)](std::size_t) -> std::unique_ptr<WorkerDriver> {
@@ -159,7 +159,7 @@ PyObject* open_interpreters(PyObject* /*module*/, PyObject* args) {
     // Nobody would run what is submitted.
     if (notifier::is_stopped()) close(*shared, "the interpreter is shutting down");
     const bool at_once = initializer == Py_None;  // which may be refused
-    if (at_once) start_early(*shared);
+    if (at_once) start_early(*shared, static_cast<std::size_t>(early));
     const bool completed = complete(*shared->isolated, prepare, initializer, initargs);
     shared->isolated->opening.store(completed ? IsolatedPool::Opening::done : IsolatedPool::Opening::failed);
     if (!completed) {
@@ -167,7 +167,7 @@ PyObject* open_interpreters(PyObject* /*module*/, PyObject* args) {
         close(*shared, "it could not be opened");
         return nullptr;
     }
-    if (!at_once) start_early(*shared);
+    if (!at_once) start_early(*shared, static_cast<std::size_t>(early));
     Py_RETURN_NONE;
 }
 

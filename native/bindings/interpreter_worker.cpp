@@ -75,7 +75,7 @@ bool InterpreterWorker::wait_until_opened() const {
     return !is_unwanted();
 }
 
-// When it begins to compute: off the cores of the pool's other workers.
+// When it begins to compute: off the cores of the pool's other workers; and of who made it, where there is another.
 void InterpreterWorker::spread() const {
     const Seen mine = see_this_thread();
     slot_->thread.store(mine.thread, std::memory_order_relaxed);
@@ -89,6 +89,7 @@ void InterpreterWorker::spread() const {
             others.push_back({slot->thread.load(std::memory_order_relaxed), core});
         }
     }
+    if (others.size() + 1 < std::thread::hardware_concurrency()) others.push_back(shared_->isolated->opener);
     slot_->core.store(leave_to_others(others), std::memory_order_relaxed);
 }
 

@@ -14,6 +14,7 @@
 #include <mutex>
 #include <vector>
 
+#include "pyferris/cores.hpp"
 #include "worker_slots.hpp"
 
 namespace pyferris::python {
@@ -24,6 +25,8 @@ struct IsolatedPool {
     std::atomic<Opening> opening{Opening::prepared};  // a worker makes its interpreter meanwhile, and waits for `done`
 
     std::atomic<int> early{0};  // workers that begin before there is a call
+
+    Seen opener{0, -1};  // who made the pool, and may go on to compute; set before there are workers
 
     // Set by then.
     std::string environment;                      // for `_worker.enter`

@@ -19,7 +19,6 @@ import pytest
 from own_process import run
 
 from pyferris import _auto, _auto_caller, _native
-from pyferris._auto_runner import Rest
 from pyferris._cores import usable_cores
 from pyferris.isolation import HAS_INTERPRETERS
 from pyferris.map_result import MapResult
@@ -254,26 +253,6 @@ def test_an_error_has_the_context_that_it_has_in_a_loop(eager: None) -> None:
     assert isinstance(caught.value.__context__, ZeroDivisionError)
     assert caught.value.__context__.__context__ is outer
     assert caught.value.__suppress_context__
-
-
-@pytest.mark.parametrize(
-    ("items", "seconds", "workers", "repeated", "worth"),
-    [
-        (2, 2.0, 2, 1.0, False),  # the caller does them while others begin
-        (3, 3.0, 2, 1.0, False),  # the last worker repeats one, while another does two
-        (5, 5.0, 2, 1.0, True),  # a second, then two and three
-        (4, 4.0, 3, 1.0, True),
-        (5, 5.0, 2, 3.0, False),
-        (200, 2.0, 2, 0.01, True),
-        (8, 8.0, 8, 1.0, True),
-        (1, 5.0, 2, 0.0, False),  # nothing to share out
-        (1000, 0.0, 2, 0.0, False),
-    ],
-)
-def test_what_is_left_is_worth_isolated_workers(
-    items: int, seconds: float, workers: int, repeated: float, worth: bool
-) -> None:
-    assert Rest(items, seconds, workers).is_worth(repeated) is worth
 
 
 stop = False

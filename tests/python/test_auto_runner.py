@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from own_process import run
 
 from pyferris import SafeFuture, _auto_runner, _auto_worker
+from pyferris._auto_runner import Rest
 
 
 def double(number: int) -> int:
@@ -90,3 +92,30 @@ pool._abort()
 print(pool.shutdown(timeout=30), [future.cancelled() for future in ready])
 """
     assert run(program) == "True [True, True]"
+
+
+@pytest.mark.parametrize(
+    ("items", "seconds", "workers", "repeated", "worth"),
+    [
+        (2, 2.0, 2, 1.0, False),  # the caller does them while others begin
+        (3, 3.0, 2, 1.0, False),  # the last worker repeats one, while another does two
+        (5, 5.0, 2, 1.0, True),  # a second, then two and three
+        (4, 4.0, 3, 1.0, True),
+        (5, 5.0, 2, 3.0, False),
+        (200, 2.0, 2, 0.01, True),
+        (8, 8.0, 8, 1.0, True),
+        (1, 5.0, 2, 0.0, False),  # nothing to share out
+        (1000, 0.0, 2, 0.0, False),
+    ],
+)
+def test_what_is_left_is_worth_isolated_workers(
+    items: int, seconds: float, workers: int, repeated: float, worth: bool
+) -> None:
+    assert Rest(items, seconds, workers).is_worth(repeated) is worth
+
+
+def test_a_rest_gains_where_the_last_worker_repeats_an_item_meanwhile() -> None:
+    assert not Rest(2, 2.0, 2).gains(1.0)  # another one does both of them
+    assert Rest(3, 3.0, 2).gains(1.0)
+    assert Rest(1000, 0.1, 2).gains(0.0001)
+    assert not Rest(1000, 0.1, 2).gains(0.1)
