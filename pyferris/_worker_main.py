@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 
+from . import _auto_worker as _auto_worker  # which worker calls import late, in processes
 from . import _native, _wire
 from ._initial_state import initialize, pass_on
 from ._wire import dumps_error, loads
