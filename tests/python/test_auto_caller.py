@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pyferris import _auto_caller, _auto_worker, _shipping
+from pyferris import _auto_caller, _auto_runner, _auto_worker, _shipping
 from pyferris._auto_watcher import LIMITS
 from pyferris._library import describe
 
@@ -190,8 +190,8 @@ def test_items_of_which_every_other_one_is_dear_are_isolated(monkeypatch: pytest
     assert done < 10
 
 
-def given(expected: int, most_ns: int) -> tuple[bytes, dict[str, int], int, bytes, int]:
-    return _shipping.ship(abs).blob, describe([]), -3, _auto_worker.fingerprint(expected), most_ns
+def given(expected: int, most_ns: int) -> tuple[bytes, dict[str, int], int, bytes, int, int]:
+    return _shipping.ship(abs).blob, describe([]), -3, _auto_worker.fingerprint(expected), most_ns, 1 << 40
 
 
 def test_a_worker_that_was_slow_for_a_moment_does_what_it_gets() -> None:
@@ -232,3 +232,29 @@ def test_a_slow_worker_does_not_repeat_a_dear_item_often(
     _auto_worker.prepare(*given(3, took_ns - 1))
     assert "are allowed" in str(_auto_worker.verdict())
     assert count == tries
+
+
+@pytest.mark.parametrize(("slower", "allowed"), [(1.0, False), (1.9, True)])
+def test_a_worker_is_not_slow_where_its_core_is(slower: float, allowed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0
+
+    def take(_item: int) -> int:
+        nonlocal now
+        now += 1_800_000
+        return 3
+
+    monkeypatch.setattr(_auto_worker, "time", types.SimpleNamespace(thread_time_ns=lambda: now))
+    monkeypatch.setattr(_auto_worker, "load_function", lambda _blob: take)
+    monkeypatch.setattr(_auto_worker, "pace", lambda: int(50_000 * slower))
+    _auto_worker.prepare(*given(3, 1_000_000)[:5], 50_000)
+    assert (_auto_worker.verdict() is None) is allowed
+
+
+def test_the_pace_of_a_core_is_that_of_its_best_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([0, 50, 100, 130, 200, 290, 300, 345])
+    monkeypatch.setattr(_auto_worker, "time", types.SimpleNamespace(thread_time_ns=lambda: next(times)))
+    assert _auto_worker.pace() == 30
+    monkeypatch.setattr(_auto_runner, "_least_pace", 0)
+    paces = iter([40, 30, 50])
+    monkeypatch.setattr(_auto_worker, "pace", lambda: next(paces))
+    assert [_auto_runner._fastest_pace() for _ in range(3)] == [40, 30, 30]
