@@ -39,6 +39,9 @@ __all__ = ["LIMITS", "Driver", "Limits"]
 
 _LOGGER = logging.getLogger("pyferris")
 _SCALES = "the interpreter is free while items run: threads scale"
+_SECONDS_AN_ELEMENT = 4e-9  # of what an item holds, to look for what items share
+_SHARE = 0.05
+_FEW = 4  # items that say little of what one takes
 _TURNS = "threads take turns: together they compute no more than one"
 
 
@@ -182,7 +185,7 @@ class Driver(Watcher):
         """``mapped`` is the map of what the caller has left."""
         self._mapped = mapped
         if not beginning.stopped and not beginning.scales:
-            self._hand_over((len(self.items) - len(left)) / (time.perf_counter() - self._began))
+            self._hand_over(1 / beginning.cost)
             return
         self.items, self._began, self.mode = left, time.perf_counter(), "threads"
         if beginning.stopped:
@@ -243,7 +246,7 @@ class Driver(Watcher):
                 why_not = self._why_not_isolated()
             if why_not is None and look.computed < 0.5:
                 held = True  # it waits for nothing: the machine is busy
-            if why_not is None and held and self._left() >= self.worth():
+            if why_not is None and held and self._left() >= self.worth() and self._may_look_through():
                 if self._isolate():
                     return
                 why_not = self.reason
@@ -279,6 +282,12 @@ class Driver(Watcher):
             return 0.0
         return (len(self.items) - finished) * (time.perf_counter() - self._began) / finished
 
+    def _may_look_through(self) -> bool:
+        """Whether looking for what items share, which holds the interpreter, takes little of the time so far."""
+        first, passed = self.items[0], time.perf_counter() - self._began
+        most = int(passed * _SHARE / _SECONDS_AN_ELEMENT / len(self.items))
+        return _native.is_small_data(first, most) or _native.are_apart([first]) is None
+
     def worth(self) -> float:
         if not HAS_INTERPRETERS:
             return self.limits.worth_process
@@ -311,10 +320,11 @@ class Driver(Watcher):
         """Have isolated workers go on. False, with the reason, if they do not do the same as the caller, as fast."""
         mapped = self._mapped
         try:
+            rest = Rest(len(self.items) - mapped._finished, self._left(), self.most_workers())
+            probe = choose_probe(mapped._samples(), mapped._result, self.items, rest, self.limits.slower)
             if not _native.are_apart(self.items):
                 raise Unusable(SHARED)
-            rest = Rest(len(self.items) - mapped._finished, self._left(), self.most_workers())
-            self.boot(choose_probe(mapped._samples(), mapped._result, self.items, rest, self.limits.slower))
+            self.boot(probe)
         except Unusable as reason:
             self.reason = str(reason)
             return False
@@ -322,12 +332,16 @@ class Driver(Watcher):
             _LOGGER.debug("safe_parallel_map: no isolation", exc_info=True)
             self.reason = f"isolating it failed: {error!r}"
             return False
+        began, before = time.perf_counter(), mapped._finished
         while not self.is_ready():
             if self.broken:
                 return False
             if self.over(0.002):
                 return True
-        self._hand_over(mapped._finished / (time.perf_counter() - self._began))
+        done = mapped._finished - before
+        if done < _FEW:  # else those before may have been others
+            began, done = self._began, mapped._finished
+        self._hand_over(done / (time.perf_counter() - began))
         return True
 
     def boot(self, probe: Probe) -> None:

@@ -40,6 +40,7 @@ _CALM = 3
 _SOON = 1.1
 _MOST_WAIT = 0.15
 _SAMPLES = 16
+_SHORTEST = 1e-9
 _FEW = 16  # items
 _ATTEMPTS = 30
 _DEARER = 8
@@ -125,6 +126,8 @@ class Beginning:
         """Others can compute while the function does."""
         self.stopped = False
         """The next item is not known to be data: its own code may wait for something, or see which thread runs it."""
+        self.cost = _SHORTEST
+        """Seconds that an item to come takes at least, as far as can be told."""
         self._driver = driver
         self._function = function
         self._items = items
@@ -171,6 +174,7 @@ class Beginning:
             if driver.isolated is None and rest * cost < worth:
                 continue
             least = pace.sure()
+            self.cost = max(least, _SHORTEST)
             if driver.isolated is not None:
                 if self._may_hand_over(Rest(rest, rest * least, driver.most_workers())):
                     return False
@@ -208,13 +212,12 @@ class Beginning:
         if reason is None:
             if left < driver.worth():
                 return False
-            if self._are_apart is None:
-                driver.reason = SHARED
-                return True
-            driver.shared = not self._are_apart
             try:
                 rest, slower = Rest(items, left, driver.most_workers()), driver.limits.slower
                 probe = choose_probe(self._samples, self.results.__getitem__, self._items, rest, slower)
+                if self._are_apart is None:
+                    raise Unusable(SHARED)
+                driver.shared = not self._are_apart
                 driver.boot(probe)
                 self._repeated = probe.seconds
                 self._soon = time.perf_counter() + probe.seconds * _SOON

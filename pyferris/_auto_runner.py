@@ -6,6 +6,7 @@ import concurrent.futures
 import functools
 import math
 import threading
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _auto_worker, _native, _shipping, _wire
@@ -29,6 +30,10 @@ SHARED = "items share lists, dicts or sets, or are no plain data"
 
 _least_pace = 0  # nanoseconds; 0: not measured yet
 
+_SECONDS_A_BYTE = 2e-9
+_MOST_ELEMENTS = 1.5e7  # for a second that an item takes; sending one takes a tenth of a microsecond and more
+_LEAST_ELEMENTS = 16
+_GAIN_WITH_WAY = 1.1
 _GAIN = 1.05  # isolated workers must be expected to be so many times as fast
 
 
@@ -71,7 +76,7 @@ class Rest(NamedTuple):
 
         All but one do that while the caller goes on, on another core.
         """
-        meanwhile = repeated / self._cost
+        meanwhile = repeated / self.cost
         left = Rest(max(0, self.items - int(meanwhile)), max(0.0, self.seconds - repeated), self.workers)
         return (repeated + left.shared_out(repeated)) * _GAIN < self.seconds
 
@@ -81,11 +86,19 @@ class Rest(NamedTuple):
 
     def shared_out(self, repeated: float) -> float:
         """Seconds that it takes the workers, to whom whole items go; the last one repeats that item meanwhile."""
-        cost = self._cost
+        cost = self.cost
         return min(self.seconds, math.ceil((self.seconds + repeated) / self.workers / cost) * cost)
 
+    def is_worth_way(self, item: float, way: float) -> bool:
+        """Whether sharing out items of so many seconds gains anything, where sending each takes ``way`` seconds more.
+
+        Half of them are spent in this interpreter, by one thread at a time.
+        """
+        return max(way / 2, (item + way) / self.workers) * _GAIN_WITH_WAY < item
+
     @property
-    def _cost(self) -> float:
+    def cost(self) -> float:
+        """Seconds for an item."""
         return max(1e-9, self.seconds) / max(1, self.items)
 
 
@@ -107,12 +120,29 @@ def choose_probe(
         except Exception:
             why = "items have failed"
             continue
+        usual = min(took / 1e9, rest.cost)
+        if slower and not _native.is_small_data(item, _LEAST_ELEMENTS + int(usual * _MOST_ELEMENTS)):
+            raise Unusable(f"items are no plain data, or too large for what they take: {type(item).__qualname__}")
         if can_go(item) and can_come(result):
+            way = min(_way_of(item, result) for _ in range(2))
+            if slower and not rest.is_worth_way(usual, way):
+                raise Unusable(f"an item takes {usual * 1e3:.3f} ms, and its way to a worker and back {way * 1e3:.3f}")
             most_ns = max(1, int(took * slower)) if slower else 0
             return Probe(item, _auto_worker.fingerprint(result), most_ns, took / 1e9)
         what, thing = ("items", item) if not can_go(item) else ("results", result)
         why = f"{what} are no plain data of which copies cannot be told from them: {type(thing).__qualname__}"
     raise Unusable(why)
+
+
+def _way_of(item: Any, result: Any) -> float:
+    """Seconds, about, that it takes to send an item and have its result, here and there: what tells most is how long it
+    takes to find out that both are plain data.
+    """
+    began = time.thread_time()
+    size = len(_auto_worker.fingerprint(item)) + len(_auto_worker.fingerprint(result))
+    can_go(item)
+    can_come(result)
+    return 2 * (time.thread_time() - began) + size * _SECONDS_A_BYTE
 
 
 class Workers(SafeThreadPool):

@@ -147,18 +147,23 @@ def _call_each(
 ) -> tuple[bytes, dict[int, None] | None, int]:
     results: list[Any] = []
     failures: dict[int, None] = {}
-    began = time.thread_time_ns()
+    clock, aside = time.thread_time_ns, 0  # what is none of the function's; of no use where it has failed
+    began = clock()
     for item in items:
         try:
             if type(item) in _ATOMS:
                 results.append(function(item))
                 continue
+            aside -= clock()
             before, parts = fingerprint(item), set(_mutable_parts(item))
+            aside += clock()
             result = function(item)
+            aside -= clock()
             unlike = result is item or fingerprint(item) != before
             if unlike or (parts and not parts.isdisjoint(_mutable_parts(result))):
                 failures[len(results)] = result = None
             results.append(result)
+            aside += clock()
         except CallCancelled:
             raise
         except BaseException:
@@ -166,7 +171,7 @@ def _call_each(
             results.append(None)
             if fail_fast:
                 break
-    took = time.thread_time_ns() - began
+    took = max(0, clock() - began - aside) if not failures else clock() - began
     for place in range(len(results), len(items)):  # in order, after the one that failed
         failures[place] = None
         results.append(None)

@@ -136,6 +136,17 @@ bool is_atom(PyObject* object) {
            object == Py_Ellipsis || PyRange_Check(object);
 }
 
+// Whether all of a tuple's elements, or a list's, are atoms. Runs no code of others.
+bool are_atoms(PyObject* const* elements, Py_ssize_t size) {
+    const PyTypeObject* known = &PyLong_Type;
+    for (Py_ssize_t i = 0; i < size; ++i) {
+        if (Py_IS_TYPE(elements[i], const_cast<PyTypeObject*>(known))) continue;
+        if (!is_atom(elements[i])) return false;
+        known = Py_TYPE(elements[i]);
+    }
+    return true;
+}
+
 constexpr int kDeepestItem = 100;
 
 // Whether it is data of exact built-in types, of `*most` elements at most, which are counted down.
@@ -145,6 +156,7 @@ bool is_small_data(PyObject* object, Py_ssize_t* most, int depth = 0) {
     if (PyTuple_CheckExact(object)) {
         const Py_ssize_t size = PyTuple_GET_SIZE(object);
         if ((*most -= size) < 0) return false;
+        if (are_atoms(&PyTuple_GET_ITEM(object, 0), size)) return true;
         for (Py_ssize_t i = 0; i < size; ++i) {
             if (!is_small_data(PyTuple_GET_ITEM(object, i), most, depth + 1)) return false;
         }
@@ -160,6 +172,12 @@ bool is_small_data(PyObject* object, Py_ssize_t* most, int depth = 0) {
     if (!PyList_CheckExact(object) && !PyAnySet_CheckExact(object)) return false;
     const Py_ssize_t size = PyList_CheckExact(object) ? PyList_GET_SIZE(object) : PySet_GET_SIZE(object);
     if (size > *most) return false;
+#ifndef Py_GIL_DISABLED
+    if (PyList_CheckExact(object) && are_atoms(reinterpret_cast<PyListObject*>(object)->ob_item, size)) {
+        *most -= size;
+        return true;
+    }
+#endif
     const PyRef elements = PyRef::steal(PySequence_Tuple(object));  // which another thread may change
     return elements && is_small_data(elements.get(), most, depth);
 }

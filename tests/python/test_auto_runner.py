@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import types
 from typing import Any
 
 import pytest
 from own_process import run
 
-from pyferris import SafeFuture, _auto_runner, _auto_worker
+from pyferris import SafeFuture, _auto, _auto_runner, _auto_worker
 from pyferris._auto_runner import Rest
 
 
@@ -119,3 +120,66 @@ def test_a_rest_gains_where_the_last_worker_repeats_an_item_meanwhile() -> None:
     assert Rest(3, 3.0, 2).gains(1.0)
     assert Rest(1000, 0.1, 2).gains(0.0001)
     assert not Rest(1000, 0.1, 2).gains(0.1)
+
+
+@pytest.mark.parametrize(
+    ("elements", "took_ns", "why"),
+    [
+        (25_000, 200_000, "too large for what they take: list"),
+        (1_500, 100_000, "its way to a worker and back"),
+        (1_500, 50_000_000, None),
+        (10, 20_000, None),
+    ],
+)
+def test_items_whose_way_takes_longer_than_they_do_are_not_sent(elements: int, took_ns: int, why: str | None) -> None:
+    items = [[7] * elements] * 600
+    rest = Rest(600, 600 * took_ns / 1e9, 2)
+    if why is None:
+        assert _auto_runner.choose_probe([(0, took_ns)], lambda _: 1, items, rest, 1.3).item is items[0]
+    else:
+        with pytest.raises(_auto_runner.Unusable, match=why):
+            _auto_runner.choose_probe([(0, took_ns)], lambda _: 1, items, rest, 1.3)
+    assert _auto_runner.choose_probe([(0, took_ns)], lambda _: 1, items, rest, 0).item is items[0]  # any time will do
+
+
+def test_a_way_gains_with_the_workers_but_for_the_half_of_it_that_is_here() -> None:
+    assert Rest(9, 9.0, 2).is_worth_way(1.0, 0.5)
+    assert not Rest(9, 9.0, 2).is_worth_way(1.0, 0.9)
+    assert Rest(9, 9.0, 8).is_worth_way(1.0, 1.5)
+    assert not Rest(9, 9.0, 8).is_worth_way(1.0, 2.0)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_a_worker_looks_at_is_none_of_the_functions_time(fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0
+
+    def look(value: Any) -> bytes:
+        nonlocal now
+        now += 1_000
+        return b""
+
+    def take(item: Any) -> int:
+        nonlocal now
+        now += 10
+        if fails and item == [2]:
+            raise ValueError
+        return 1
+
+    monkeypatch.setattr(_auto_worker, "time", types.SimpleNamespace(thread_time_ns=lambda: now))
+    monkeypatch.setattr(_auto_worker, "fingerprint", look)
+    _, failures, took = _auto_worker.call_checked(take, [[1], 5, [2], [3]], False, False)
+    assert failures == ({2: None} if fails else None)
+    assert took == (5_040 + 0 if fails else 40)
+
+
+def test_what_items_share_is_looked_for_when_that_takes_little_of_the_time_that_has_passed() -> None:
+    def driver(items: list[Any], seconds: float) -> Any:
+        made: Any = _auto.Driver(len, items, lambda: None, None, True)  # type: ignore[arg-type, return-value]
+        made._began -= seconds
+        return made
+
+    large = [[1, [0] * 1_000] for _ in range(1_000)]  # 4 ms
+    assert not driver(large, 0.01)._may_look_through()
+    assert driver(large, 1.0)._may_look_through()
+    assert driver(list(range(1_000)), 0.0)._may_look_through()
+    assert driver([[object()]] * 1_000, 0.0)._may_look_through()  # the first one says it
