@@ -40,8 +40,8 @@ __all__ = ["LIMITS", "Driver", "Limits"]
 _LOGGER = logging.getLogger("pyferris")
 _SCALES = "the interpreter is free while items run: threads scale"
 _SECONDS_AN_ELEMENT = 4e-9  # of what an item holds, to look for what items share
-_SHARE = 0.05
-_FEW = 4  # items that say little of what one takes
+_SHARE = 0.05  # of the time so far, which that may take
+_TOO_FEW = 4  # items that say little of what one takes
 _TURNS = "threads take turns: together they compute no more than one"
 
 
@@ -339,7 +339,7 @@ class Driver(Watcher):
             if self.over(0.002):
                 return True
         done = mapped._finished - before
-        if done < _FEW:  # else those before may have been others
+        if done < _TOO_FEW:  # else those before may have been others
             began, done = self._began, mapped._finished
         self._hand_over(done / (time.perf_counter() - began))
         return True
@@ -369,7 +369,7 @@ class Driver(Watcher):
         return why is None
 
     def _have_repeated(self, wait: float) -> bool:
-        if wait > 0 and not all(each.done() for each in self._ready):
+        if wait > 0:
             concurrent.futures.wait(self._ready, None if wait == math.inf else wait)
         return all(each.done() for each in self._ready)
 

@@ -34,13 +34,13 @@ _STRETCHES = 6  # then a sixth of the time that it has worked
 _GROWTH = 64  # times as many items at most as in the stretch before, which says little of those to come
 _LONGEST_STRETCH = 0.004
 _LATEST = 32  # stretches
-_MOST_ALIKE = 4
+_MOST_ALIKE = 4  # stretches that must agree on what an item costs, at most
 _LEAST = 4  # of which most say something
-_CALM = 3
-_SOON = 1.1
-_MOST_WAIT = 0.15
+_CALM = 3  # stretches after which dear items are over
+_SOON = 1.1  # times what the item took that a worker repeats: then it is expected to be ready
+_MOST_WAIT = 0.15  # the same, for which the caller waits
 _SAMPLES = 16
-_SHORTEST = 1e-9
+_SHORTEST = 1e-9  # seconds that an item takes
 _FEW = 16  # items
 _ATTEMPTS = 30
 _DEARER = 8
@@ -77,7 +77,7 @@ class Stretch(NamedTuple):
     items: int
 
 
-class Pace:
+class Costs:
     """What items have cost lately."""
 
     def __init__(self, items: int) -> None:
@@ -148,7 +148,7 @@ class Beginning:
         count, settled, stretch = 1, alone, _STRETCH
         most = _FIRST_ELEMENTS
         look = began + limits.own_look
-        pace = Pace(len(items))
+        costs = Costs(len(items))
         worth = limits.worth_threads if driver.lets_go else min(limits.worth_warm, limits.worth_process)
         while len(results) < len(items):
             then, before = time.perf_counter(), len(results)
@@ -164,24 +164,24 @@ class Beginning:
                 self._samples.append((len(results) - 1, int(took * 1e9)))
             stretch = min(max(_STRETCH, (now - began) / _STRETCHES), _LONGEST_STRETCH)
             done = len(results) - before
-            pace.add(done, took)
+            costs.add(done, took)
             count = max(1, min(_GROWTH * count, int(done * stretch / max(took, 1e-9))))
             most = max(_LEAST_ELEMENTS, int(_ELEMENTS * (now - began) / len(results)))
             if settled or now < look or (limits.patient and len(results) < _SAMPLES):
                 continue
-            cost = max((now - began) / len(results), pace.latest())  # those to come may be dear
+            cost = max((now - began) / len(results), costs.latest())  # those to come may be dear
             rest = len(items) - len(results)
             if driver.isolated is None and rest * cost < worth:
                 continue
-            least = pace.sure()
+            least = costs.sure()
             self.cost = max(least, _SHORTEST)
             if driver.isolated is not None:
                 if self._may_hand_over(Rest(rest, rest * least, driver.most_workers())):
                     return False
                 settled = driver.broken
-                if self._is_too_dear(rest, pace.highest()):
+                if self._is_too_dear(rest, costs.highest()):
                     driver.drop_isolated()
-                    pace.forget()
+                    costs.forget()
             else:
                 settled = self._look(rest, least, cost)
                 if self.scales:
@@ -234,11 +234,16 @@ class Beginning:
         return _native.are_apart(self._items)
 
     def _may_hand_over(self, rest: Rest) -> bool:
+        """Whether the isolated workers are ready, or are in a moment for which it pays to wait, and sharing gains."""
         driver, limits = self._driver, self._driver.limits
         if rest.seconds < limits.worth_threads or not (limits.patient or rest.gains(self._repeated)):
             return False
         wait = self._soon - time.perf_counter()
-        return driver.is_ready(math.inf if limits.patient else wait if wait < self._repeated * _MOST_WAIT else 0.0)
+        if limits.patient:
+            wait = math.inf
+        elif wait >= self._repeated * _MOST_WAIT:
+            wait = 0.0
+        return driver.is_ready(wait)
 
     def _is_too_dear(self, rest: int, cost: float) -> bool:
         """Whether the isolated workers repeat an item that is not worth it, as those that were like it are over.

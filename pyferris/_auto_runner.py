@@ -30,10 +30,10 @@ SHARED = "items share lists, dicts or sets, or are no plain data"
 
 _least_pace = 0  # nanoseconds; 0: not measured yet
 
-_SECONDS_A_BYTE = 2e-9
+_SECONDS_A_BYTE = 2e-9  # of an item and its result, on their way
 _MOST_ELEMENTS = 1.5e7  # for a second that an item takes; sending one takes a tenth of a microsecond and more
-_LEAST_ELEMENTS = 16
-_GAIN_WITH_WAY = 1.1
+_FREE_ELEMENTS = 16  # and so many more, whatever it takes
+_GAIN_WITH_WAY = 1.1  # as _GAIN, where an item's way counts, which is known less well
 _GAIN = 1.05  # isolated workers must be expected to be so many times as fast
 
 
@@ -76,8 +76,8 @@ class Rest(NamedTuple):
 
         All but one do that while the caller goes on, on another core.
         """
-        meanwhile = repeated / self.cost
-        left = Rest(max(0, self.items - int(meanwhile)), max(0.0, self.seconds - repeated), self.workers)
+        done = int(repeated / self.cost)
+        left = Rest(max(0, self.items - done), max(0.0, self.seconds - repeated), self.workers)
         return (repeated + left.shared_out(repeated)) * _GAIN < self.seconds
 
     def gains(self, repeated: float) -> bool:
@@ -121,10 +121,10 @@ def choose_probe(
             why = "items have failed"
             continue
         usual = min(took / 1e9, rest.cost)
-        if slower and not _native.is_small_data(item, _LEAST_ELEMENTS + int(usual * _MOST_ELEMENTS)):
+        if slower and not _native.is_small_data(item, _FREE_ELEMENTS + int(usual * _MOST_ELEMENTS)):
             raise Unusable(f"items are no plain data, or too large for what they take: {type(item).__qualname__}")
         if can_go(item) and can_come(result):
-            way = min(_way_of(item, result) for _ in range(2))
+            way = min(_way_of(item, result) for _ in range(2)) if slower else 0.0
             if slower and not rest.is_worth_way(usual, way):
                 raise Unusable(f"an item takes {usual * 1e3:.3f} ms, and its way to a worker and back {way * 1e3:.3f}")
             most_ns = max(1, int(took * slower)) if slower else 0

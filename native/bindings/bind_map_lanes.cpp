@@ -140,7 +140,7 @@ bool is_atom(PyObject* object) {
 bool are_atoms(PyObject* const* elements, Py_ssize_t size) {
     const PyTypeObject* known = &PyLong_Type;
     for (Py_ssize_t i = 0; i < size; ++i) {
-        if (Py_IS_TYPE(elements[i], const_cast<PyTypeObject*>(known))) continue;
+        if (Py_TYPE(elements[i]) == known) continue;
         if (!is_atom(elements[i])) return false;
         known = Py_TYPE(elements[i]);
     }

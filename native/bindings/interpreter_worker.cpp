@@ -89,7 +89,8 @@ void InterpreterWorker::spread() const {
             others.push_back({slot->thread.load(std::memory_order_relaxed), core});
         }
     }
-    if (others.size() + 1 < std::thread::hardware_concurrency()) others.push_back(shared_->isolated->opener);
+    static const std::size_t cores = std::thread::hardware_concurrency();  // which asks the system each time
+    if (others.size() + 1 < cores) others.push_back(shared_->isolated->opener);
     slot_->core.store(leave_to_others(others), std::memory_order_relaxed);
 }
 
