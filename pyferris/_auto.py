@@ -90,15 +90,13 @@ class Driver(Watcher):
         if not self.lanes:
             self.reason = "coroutine functions share an event loop"
             return
-        first: Look | None
-        if self.verdict.reason is not None and not self.limits.patient:
-            first = self._watch(self.limits.own_look)
+        first: Look | None = None
+        if not self.limits.patient:
+            first = self._watch_for(self.limits.own_look, self.verdict.reason is None)
             if first.over:
                 if first.held:
                     self.reason = self._why_not_isolated() or self.reason
                 return
-        else:
-            first = self._first_look()
         if mapped._finished == mapped._added:
             return
         if self.limits.patient:
@@ -144,10 +142,12 @@ class Driver(Watcher):
 
     def begin(self, return_exceptions: bool) -> Beginning | None:
         """What the caller runs by itself; None if it would be told from another thread's work."""
-        if not self.verdict.keeps_to_data or (return_exceptions and may_raise_into_calls()):
+        if not self.verdict.keeps_to_data:
             return None
         if self.verdict.reason is not None and len(self.items) <= _purity.MOST_DATA:
             self.items = self.items[:]  # which it may change; a longer list is not among its data
+        if return_exceptions and may_raise_into_calls():
+            return None
         self.mode, self.reason = "inline", "the work was over before more workers were worth it"
         return Beginning(self, self._function, self.items, return_exceptions)
 
@@ -181,13 +181,13 @@ class Driver(Watcher):
         """Whether an item that takes so many seconds is not worth its way to others."""
         return cost < self.limits.least_item
 
-    def go_on(self, mapped: MapResult[Any], left: Sequence[Any], beginning: Beginning) -> None:
+    def go_on(self, mapped: MapResult[Any], beginning: Beginning) -> None:
         """``mapped`` is the map of what the caller has left."""
         self._mapped = mapped
         if not beginning.stopped and not beginning.scales:
             self._hand_over(1 / beginning.cost)
             return
-        self.items, self._began, self.mode = left, time.perf_counter(), "threads"
+        self._began, self.mode = time.perf_counter(), "threads"
         if beginning.stopped:
             self.reason = "items are not small plain data"
             self.run(mapped)
@@ -246,7 +246,8 @@ class Driver(Watcher):
                 why_not = self._why_not_isolated()
             if why_not is None and look.computed < 0.5:
                 held = True  # it waits for nothing: the machine is busy
-            if why_not is None and held and self._left() >= self.worth() and self._may_look_through():
+            worth = why_not is None and held and self._left() >= self.worth()
+            if worth and self._own_items() and self._may_look_through():
                 if self._isolate():
                     return
                 why_not = self.reason
@@ -266,11 +267,15 @@ class Driver(Watcher):
                 self._mapped._widen(lanes)
             if lanes == most and why_not:
                 return
-            look = self._watch(pause) if why_not and lanes == 1 else self._look_after(pause)
+            look = self._watch_for(pause, not why_not) if lanes == 1 else self._look_after(pause)
             if look is not None and look.over:
                 self.reason = why_not if why_not and look.held else self.reason
                 return
             pause = min(2 * pause, limits.longest_wait)
+
+    def _watch_for(self, pause: float, isolation: bool) -> Look:
+        """Watch one worker, until something is worth it: ``isolation`` may be."""
+        return self._watch(pause, self.worth() if isolation else math.inf, time.perf_counter() - self._began)
 
     def _why_not_isolated(self) -> str | None:
         return self.impossible((time.perf_counter() - self._began) / max(1, self._mapped._finished))
@@ -280,7 +285,13 @@ class Driver(Watcher):
         finished = self._mapped._finished
         if not finished:
             return 0.0
-        return (len(self.items) - finished) * (time.perf_counter() - self._began) / finished
+        return (self._mapped._added - finished) * (time.perf_counter() - self._began) / finished
+
+    def _own_items(self) -> bool:
+        """Have a list of the map's items that nobody else changes. False if there are none any more."""
+        items = self._mapped._own_items()
+        self.items = self.items if items is None else items
+        return bool(self.items)
 
     def _may_look_through(self) -> bool:
         """Whether looking for what items share, which holds the interpreter, takes little of the time so far."""
@@ -320,7 +331,7 @@ class Driver(Watcher):
         """Have isolated workers go on. False, with the reason, if they do not do the same as the caller, as fast."""
         mapped = self._mapped
         try:
-            rest = Rest(len(self.items) - mapped._finished, self._left(), self.most_workers())
+            rest = Rest(mapped._added - mapped._finished, self._left(), self.most_workers())
             probe = choose_probe(mapped._samples(), mapped._result, self.items, rest, self.limits.slower)
             if not _native.are_apart(self.items):
                 raise Unusable(SHARED)

@@ -86,8 +86,9 @@ class Watcher:
             mapped._forget(promise)
         return True
 
-    def _watch(self, pause: float) -> Look:
-        """As ``_look_after``, where threads are all that can help: until they may, or the map is over.
+    def _watch(self, pause: float, worth: float, passed: float) -> Look:
+        """As ``_look_after``, of one worker: until threads may help, the map is over, or the interpreter is held and
+        what is left would take ``worth`` seconds; what is done took ``passed``.
 
         It takes the interpreter as seldom as can be, and runs no Python code: each time, those who compute are stopped.
         """
@@ -96,22 +97,9 @@ class Watcher:
             return self._look_after(pause) or Look(False, 1.0, True)
         held = limits.held * sys.getswitchinterval()
         over, late, computed = mapped._watch(
-            pause, limits.longest_wait, limits.least_shared, limits.worth_threads, held, limits.busy
+            pause, limits.longest_wait, limits.least_shared, limits.worth_threads, held, limits.busy, worth, passed
         )
         return Look(late, computed, over)
-
-    def _first_look(self) -> Look | None:
-        """As ``_look_after`` some moments; None also where it is not clear."""
-        limits, late = self.limits, set[bool]()
-        cpu, began = self._cpu(), time.perf_counter()
-        for _ in range(round(limits.first_look / limits.sample)):
-            then = time.perf_counter()
-            if self.over(limits.sample):
-                return None
-            late.add(self.is_long([time.perf_counter() - then - limits.sample]))
-            if True in late:
-                break
-        return Look(late.pop(), self._computed(cpu, began)) if len(late) == 1 else None
 
     def _look_after(self, seconds: float) -> Look | None:
         """Wait so long; None if the map is over, or its time. That the wait ended late says that it was for the

@@ -54,8 +54,7 @@ class ParallelMap:
             self.reason = f"isolation is {isolation or 'none'!r}: {what}"
         self.driver: Driver | None = None
         self.chunks = 0  # that the caller ran by itself
-        self.left: Sequence[Any] = ()  # what it left to others
-        self.rest: MapResult[Any] | None = None  # the map of these
+        self.rest: MapResult[Any] | None = None  # the map of what it left to others
         self.began = time.perf_counter()
         self.max_workers = max_workers
         self.made: SafeThreadPool | None = None
@@ -86,18 +85,31 @@ class ParallelMap:
         chunksize: int | None = None,
         timeout: float | None = None,
         progress: bool = False,
+        first: int = 0,
     ) -> MapResult[R]:
-        """Have the pool run the items: all, or what ``begin`` has left."""
+        """Have the pool run the items from number ``first`` on: each as it is when it runs, as in a loop, where the
+        function cannot change them.
+        """
         if self.auto and self.driver is None:
             check_arguments(self.name, func, (data,))
-            data = list(data)
-            self.driver = Driver(func, data, self.pool, self.max_workers, not return_exceptions)
-        exactly, lanes = 1 if chunksize is None else chunksize, 0
+            self.driver = Driver(func, list(data), self.pool, self.max_workers, not return_exceptions)
+        exactly, lanes, as_they_are = 1 if chunksize is None else chunksize, 0, False
         if self.driver is not None:
             self.driver.prepare()
-            lanes = self.driver.lanes
+            data, lanes = self.driver.items, self.driver.lanes
+            as_they_are = lanes == 1 and type(data) in (list, tuple) and self.driver.verdict.keeps_to_data
         return self.pool()._start_map(
-            self.name, func, (data,), timeout, exactly, None, progress, return_exceptions, fail_fast=True, lanes=lanes
+            self.name,
+            func,
+            (data,),
+            timeout,
+            exactly,
+            None,
+            progress,
+            return_exceptions,
+            fail_fast=True,
+            lanes=lanes,
+            since=first if as_they_are else None,
         )
 
     def begin(
@@ -107,13 +119,12 @@ class ParallelMap:
         return_exceptions: bool,
     ) -> list[R] | None:
         """The results, where the caller of a pure function can begin to run it by itself: as a loop, over the items as
-        they are. What it leaves to others is a copy.
+        they are. So does one worker that goes on with them; several have a copy.
         """
         outer = sys.exception()
         driver = self.driver = Driver(func, items, self.pool, self.max_workers, not return_exceptions)
         beginning = driver.begin(return_exceptions) if driver.lanes else None
         if beginning is None:
-            self.left = items  # the map copies them before it begins
             return None
         results: list[R] = beginning.results
         done = beginning.run()
@@ -121,13 +132,14 @@ class ParallelMap:
         if done:
             return results
         first = len(results)
-        self.left = driver.items[first:]
+        if driver.shared or type(driver.items) is range:
+            driver.items = driver.items[first:]
         if driver.shared:
             rest = self.rest = start_map(
                 self.name,
                 self.pool(),
                 func,
-                (self.left,),
+                (driver.items,),
                 timeout=None,
                 chunksize=1,
                 buffersize=None,
@@ -140,17 +152,23 @@ class ParallelMap:
                 lanes=1,
             )
         else:
-            rest = self.rest = self.start(func, self.left, return_exceptions)
-        driver.go_on(rest, self.left, beginning)
-        failure = _add_results(rest, results)
+            start_at = 0 if type(driver.items) is range else first
+            rest = self.rest = self.start(func, items, return_exceptions, first=start_at)
+        driver.go_on(rest, beginning)
+        failure: Exception | None = None
+        try:
+            found: list[R] = rest._results(True)
+        except Exception as error:
+            found, failure = [], error
         if driver.is_void:
-            del results[first:]
             beginning.run(alone=True)
             return results
+        found[:0] = results  # the shorter one, mostly
+        results = found
         if failure is not None:
             try:
                 if number_of(failure) is not None and driver.verdict.reason is None:
-                    _raise_as_a_loop(func, self.left, rest, first, outer)
+                    _raise_as_a_loop(func, rest._own_items() or driver.items, rest, first, outer)
                 number_from(first, failure)
                 raise failure
             finally:
@@ -168,6 +186,7 @@ class ParallelMap:
 
     def finish(self, mapped: MapResult[R] | None, results: list[R], explain: bool) -> list[R]:
         chunks, workers, driver = self.chunks, 0, self.driver
+        self.driver = None  # which refers to this: together they would keep the items
         if mapped is not None:
             chunks, workers = chunks + mapped._runs, mapped._lanes
         if not explain and not _LOGGER.isEnabledFor(logging.DEBUG):
@@ -186,14 +205,6 @@ class ParallelMap:
         explained = ExplainedList(results)
         explained.report = report
         return explained
-
-
-def _add_results(rest: MapResult[Any], results: list[Any]) -> Exception | None:
-    try:
-        results += rest._results(True)
-    except Exception as error:
-        return error
-    return None
 
 
 def _raise_as_a_loop(

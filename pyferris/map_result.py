@@ -188,11 +188,13 @@ def start_map(
     fail_fast: bool = False,
     batches: Callable[[Callable[..., Any], bool, bool], Callable[[list[Any]], Any]] | None = None,
     lanes: int = 0,
+    since: int | None = None,
 ) -> MapResult[T]:
     """The body of ``SafeThreadPool.map``, called ``name``. ``fail_fast``: the first failure in time ends the map.
 
     ``batches(fn, single, fail_fast)`` gives a function that takes the items of a run at once, as a list, and returns
     (results, failures by place or None, nanoseconds of work). ``lanes``: workers that work at first; 0 for all.
+    ``since``: the items are those of a list or tuple from there on, and read as they run.
     """
     if isinstance(chunksize, bool) or not isinstance(chunksize, int):
         raise TypeError(f"chunksize must be an int of 1 or more, not {chunksize!r}")
@@ -235,6 +237,7 @@ def start_map(
         show,
         batches is not None,
         lanes,
+        -1 if since is None else since,
     )
     if loop_thread:
         result._set_loop(loop_thread)

@@ -162,7 +162,7 @@ def safe_parallel_map(
             check_arguments(work.name, func, (data,))
             items = cast("Sequence[Any]", data) if type(data) in (range, tuple, list) else list(data)
             results = work.begin(func, items, return_exceptions)
-            data, mapped = work.left, work.rest
+            data, mapped = items, work.rest
         if results is None:
             mapped = work.start(func, data, return_exceptions, chunksize=chunksize, timeout=timeout, progress=progress)
             if work.driver is not None:
@@ -172,6 +172,7 @@ def safe_parallel_map(
         work.abort()
         if work.driver is not None:
             work.driver.close(False)
+            work.driver = None
         raise
     if work.driver is not None:
         work.driver.close(True)
@@ -314,6 +315,7 @@ async def safe_parallel_map_async(
         results: list[Any] = await mapped
     except BaseException:
         work.abort()
+        work.driver = None
         if aside is not None:
             aside.abort()
         raise

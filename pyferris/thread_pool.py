@@ -294,6 +294,7 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
         return_exceptions: bool,
         fail_fast: bool = False,
         lanes: int = 0,
+        since: int | None = None,
     ) -> MapResult[T]:
         self._is_worker()  # raises where __init__ was not called
         where, run = self, None
@@ -314,6 +315,7 @@ class SafeThreadPool(_native.PoolCore, concurrent.futures.ThreadPoolExecutor):
             fail_fast=fail_fast,
             batches=run,
             lanes=lanes,
+            since=since,
         )
 
     def _map_threads(self) -> SafeThreadPool:

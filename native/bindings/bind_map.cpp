@@ -265,6 +265,7 @@ PyMethodDef methods[] = {
     {"_set_loop", set_loop, METH_O, nullptr},
     {"_widen", map_widen, METH_O, nullptr},
     {"_run_by", map_run_by, METH_O, nullptr},
+    {"_own_items", map_own_items, METH_NOARGS, nullptr},
     {"_samples", map_samples, METH_NOARGS, nullptr},
     {"_watch", map_watch, METH_VARARGS, nullptr},
     {"close", close, METH_NOARGS,

@@ -20,6 +20,7 @@ PyObject* map_widen(PyObject* self, PyObject* lanes) {
     const std::size_t count = PyLong_AsSize_t(lanes);
     const std::shared_ptr<MapRun> run = as_map(self)->run;
     if (run_of(as_map(self)) == nullptr || PyErr_Occurred() != nullptr) return nullptr;
+    if (count > 1 && !PyRef::steal(run->own_items())) return nullptr;
     if (!run->widen(count)) Py_RETURN_NONE;
     PyThreadState* state = PyEval_SaveThread();
     std::this_thread::sleep_for(std::chrono::nanoseconds(kBeginsWithinNs));
@@ -32,47 +33,70 @@ PyObject* map_widen(PyObject* self, PyObject* lanes) {
 PyObject* map_run_by(PyObject* self, PyObject* batch) {
     MapRun* const run = run_of(as_map(self));
     if (run == nullptr) return nullptr;
+    if (batch != Py_None && !PyRef::steal(run->own_items())) return nullptr;
     run->run_by(batch == Py_None ? nullptr : batch);
     Py_RETURN_NONE;
 }
 
-// `_watch(pause, longest, item, rest, held, busy)`: waits, without the interpreter, and returns (over, late, computed).
+// `_own_items()`: the map's items where nobody changes them any more; None where they were taken at its start.
+PyObject* map_own_items(PyObject* self, PyObject* /*unused*/) {
+    MapRun* const run = run_of(as_map(self));
+    return run == nullptr ? nullptr : run->own_items();
+}
+
+// `_watch(pause, longest, item, rest, held, busy, worth, passed)`: waits, without the interpreter, and returns (over,
+// late, computed).
 //
-// As long as an item takes less than `item` seconds, or all that are left less than `rest`, nobody looks. Else, after
-// `pause` seconds, the interpreter is asked for. Who gets it late, after more than `held` seconds, finds it held; where
-// the workers have computed on `busy` cores or more meanwhile, it is they who hold it, and the next look comes after
-// twice that pause, `longest` at most. Returns where they do not, where it was free twice, and once the map is over, or
-// its time; `late` is whether it was found held last, `computed` on how many cores they have computed since.
+// As long as an item takes less than `item` seconds, or all that are left less than `rest`, and less than `worth` as
+// well by what those before took, `passed` seconds so far, nobody looks. Else, after `pause` seconds, the interpreter
+// is asked for, but where it can be seen that the workers have it: to ask would stop them. Who gets it late, after more
+// than `held` seconds, finds it held; where the workers have computed on `busy` cores or more meanwhile, it is they who
+// hold it, and the next look comes after twice that pause, `longest` at most. Returns where they do not, where it was
+// free twice, where it is held and what is left is worth `worth`, and once the map is over, or its time; `late` is
+// whether it was found held last, `computed` on how many cores they have computed since.
 PyObject* map_watch(PyObject* self, PyObject* args) {
-    double pause = 0, longest = 0, item = 0, rest = 0, held = 0, busy = 0;
-    if (PyArg_ParseTuple(args, "dddddd", &pause, &longest, &item, &rest, &held, &busy) == 0) return nullptr;
+    double pause = 0, longest = 0, item = 0, rest = 0, held = 0, busy = 0, worth = 0, passed = 0;
+    if (PyArg_ParseTuple(args, "dddddddd", &pause, &longest, &item, &rest, &held, &busy, &worth, &passed) == 0) {
+        return nullptr;
+    }
     const std::shared_ptr<MapRun> run = as_map(self)->run;
     if (run_of(as_map(self)) == nullptr) return nullptr;
     const PyRef promise = PyRef::steal(run->promise(MapRun::kAll));
     if (!promise) return nullptr;
     bool late = false;
     bool free_before = false;
+    bool worthy = false;
     double computed = 0;
     std::uint64_t finished = run->finished();
+    const std::uint64_t first = now_ns();
     int done = 0;
     for (;;) {
         const std::uint64_t began = now_ns();
         const std::uint64_t until = began + static_cast<std::uint64_t>(pause * 1e9);
         const std::uint64_t computed_before = run->computed_ns();
         std::uint64_t asked = began;
+        const auto cores = [&](std::uint64_t now) {
+            return static_cast<double>(run->computed_ns() - computed_before) / static_cast<double>(now - began);
+        };
         done = wait_final_while(as_future(promise.get()), as_map(self)->deadline, [&] {
             const std::uint64_t now = now_ns();
             const auto took = static_cast<double>(now - std::exchange(asked, now)) / 1e9;
             const std::uint64_t before = std::exchange(finished, run->finished());
             const auto count = static_cast<double>(finished - before);
-            return now < until || took < item * count ||
-                   took * static_cast<double>(run->added() - finished) < rest * count;
+            const auto left = static_cast<double>(run->added() - finished);
+            const double since = passed + static_cast<double>(now - first) / 1e9;
+            worthy = finished != 0 && left * since >= worth * static_cast<double>(finished);
+            const bool may_scale = took >= item * count && took * left >= rest * count;
+            if (now < until || (!may_scale && !worthy)) return true;
+            if (!kCanPeek) return false;
+            late = run->holds_interpreter();
+            return late ? !worthy && cores(now) >= busy : !may_scale;
         });
         const std::uint64_t now = now_ns();
         if (done != 0 || now >= as_map(self)->deadline) break;
-        computed = static_cast<double>(run->computed_ns() - computed_before) / static_cast<double>(now - began);
+        computed = cores(now);
         late = static_cast<double>(now - asked) / 1e9 > held;
-        if (late ? computed < busy : free_before) break;
+        if (late ? worthy || computed < busy : free_before) break;
         free_before = !late;
         if (late) pause = std::min(2 * pause, longest);
     }

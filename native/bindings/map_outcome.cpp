@@ -88,15 +88,19 @@ PyObject* MapRun::list_of_slots() {
 #else
     const std::uint64_t count = added();
     if (slots_ == nullptr || count != capacity_ || finished() != count) return nullptr;
-    for (std::uint64_t i = 0; i < count; ++i) {
-        if ((slots_[i].load(std::memory_order_acquire) & kTagMask) != kResult) return nullptr;
-    }
     PyObject* list = PyList_New(0);
     if (list == nullptr) return nullptr;
-    std::atomic<Word>* const slots = slots_.release();
+    std::atomic<Word>* const slots = slots_.get();
     for (std::uint64_t i = 0; i < count; ++i) {
-        slots[i].store(slots[i].load(std::memory_order_relaxed) & ~kTagMask, std::memory_order_relaxed);
+        const Word word = slots[i].load(std::memory_order_acquire);
+        if ((word & kTagMask) != kResult) {  // back, as it was
+            for (std::uint64_t j = 0; j < i; ++j) slots[j].store(slots[j].load() | kResult, std::memory_order_relaxed);
+            Py_DECREF(list);
+            return nullptr;
+        }
+        slots[i].store(word & ~kTagMask, std::memory_order_relaxed);
     }
+    static_cast<void>(slots_.release());
     reinterpret_cast<PyListObject*>(list)->ob_item = reinterpret_cast<PyObject**>(slots);
     reinterpret_cast<PyListObject*>(list)->allocated = static_cast<Py_ssize_t>(count);
     Py_SET_SIZE(reinterpret_cast<PyVarObject*>(list), static_cast<Py_ssize_t>(count));

@@ -50,6 +50,7 @@ PyObject* map_start(PyObject* self, PyObject* args);
 // What `isolation="auto"` steers a map by, see bind_map_lanes.cpp.
 PyObject* map_widen(PyObject* self, PyObject* lanes);
 PyObject* map_run_by(PyObject* self, PyObject* batch);
+PyObject* map_own_items(PyObject* self, PyObject* unused);
 PyObject* map_samples(PyObject* self, PyObject* unused);
 PyObject* map_watch(PyObject* self, PyObject* args);
 

@@ -9,19 +9,20 @@
 namespace pyferris::python {
 
 MapRun::MapRun(PoolObject* pool, PyObject* function, PyObject* context, FutureObject* future, const MapOptions& options)
-    : shared_(pool->shared),
+    : slots_(static_cast<std::atomic<Word>*>(PyMem_Calloc(options.capacity, sizeof(Word)))),
+      capacity_(options.capacity),
+      function_(function),
       single_(options.single),
       return_exceptions_(options.return_exceptions),
       only_batches_(options.batch),
-      capacity_(options.capacity),
       future_(future),
-      slots_(static_cast<std::atomic<Word>*>(PyMem_Calloc(options.capacity, sizeof(Word)))),
-      claims_(std::min<std::uint64_t>(is_inline() ? 0 : shared_->threads->max_workers(), options.capacity),
+      claims_(std::min<std::uint64_t>(pool->shared->threads == nullptr ? 0 : pool->shared->threads->max_workers(),
+                                      options.capacity),
               options.chunksize, options.batch,
               kOneIsAttached ? ItemClaims::Calls::take_turns : ItemClaims::Calls::overlap),
+      shared_(pool->shared),
       tasks_(claims_.lanes()),
       pool_(reinterpret_cast<PoolObject*>(Py_NewRef(reinterpret_cast<PyObject*>(pool)))),
-      function_(function),
       context_(context),
       batch_(options.batch ? function : nullptr),
       open_(options.lanes == 0 ? tasks_.size() : std::min(options.lanes, tasks_.size())),
@@ -45,6 +46,7 @@ MapRun::~MapRun() {
     Py_XDECREF(reinterpret_cast<PyObject*>(pool_));
     Py_XDECREF(function_);
     Py_XDECREF(context_);
+    Py_XDECREF(source_);
     for (PyObject* batch : batches_) Py_DECREF(batch);
     Py_DECREF(as_object(future_));
 }
@@ -119,6 +121,10 @@ void MapRun::help(std::uint64_t index) {
     while (!is_ready(index) && !is_stopping()) {
         const std::uint64_t item = claims_.take_one();
         if (item == ItemClaims::kNone) break;
+        if (is_gone(item)) {
+            end_at(item);
+            break;
+        }
         ContextScope scope(context_);
         if (scope.enter()) run_item(item);
         if (!scope.leave()) PyErr_WriteUnraisable(function_);
@@ -158,9 +164,14 @@ bool MapRun::run_lane(MapTask& task) {
     std::uint32_t until_look = stride;
     bool entered = scope.enter();
     const void* const mapping = scope.mapping();
+    show_state(task, PyThreadState_Get());
     while (entered) {
         const std::uint64_t item = claims_.next(lane);
         if (item == ItemClaims::kNone) break;
+        if (is_gone(item)) {
+            end_at(item);
+            break;
+        }
         run_item(last = item);
         ++count;
         if (is_stopping()) {
@@ -175,6 +186,7 @@ bool MapRun::run_lane(MapTask& task) {
         entered = scope.renew(mapping);
     }
     const std::uint64_t took = now_ns() - began;
+    show_state(task, nullptr);
     scope.leave();
     if (PyErr_Occurred() != nullptr) PyErr_WriteUnraisable(function_);
     exchange_current_future(outer);
@@ -387,6 +399,7 @@ int MapRun::traverse(visitproc visit, void* arg) const {
     Py_VISIT(reinterpret_cast<PyObject*>(pool_));
     Py_VISIT(function_);
     Py_VISIT(context_);
+    Py_VISIT(source_);
     for (PyObject* batch : batches_) Py_VISIT(batch);
     Py_VISIT(first_failure_.load(std::memory_order_acquire));
     return 0;

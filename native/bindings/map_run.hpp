@@ -5,6 +5,10 @@
 //
 //   argument --run--> (empty) --settle--> result | failure | cancelled --take--> (empty)
 //
+// Or the items stay where they are, and are read one by one as a loop would: of a list that is the user's as long as
+// one lane works, which may become shorter meanwhile; then the map does. What several lanes share, or run elsewhere, is
+// a copy (`own_items`).
+//
 // Where there is a GIL, a reader that takes all at once takes the slots themselves, as the memory of its list.
 //
 // Each worker has a lane (item_claims.hpp) with a task of its own, which runs items for 200 µs at most and then goes to
@@ -48,6 +52,7 @@ class MapTask final : public PyTask {
     friend class MapRun;
     std::shared_ptr<MapRun> map;       // while it is queued or runs
     const PyWorker* worker = nullptr;  // that runs it
+    PyThreadState* state = nullptr;    // the same; guarded by the map's mutex
     std::size_t lane = 0;
     bool used = false;
 };
@@ -82,6 +87,8 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
     void put_all(PyObject* const* items, std::uint64_t count) noexcept;
     /// The reader's, instead: adds the members of a range, `count` of them, `step` after `step` from `start`.
     void put_range(long long start, long long step, std::uint64_t count) noexcept;
+    /// The reader's, instead: those of a list or tuple, from number `first` on, `count` of them, are read as they run.
+    void put_source(PyObject* items, std::uint64_t first, std::uint64_t count) noexcept;
     /// The reader's: has run what was put since the last time. False with an error set: the pool is closed, or has no
     /// thread; what has not settled gives that error from then on.
     bool launch();
@@ -114,9 +121,15 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
     /// On a worker of the pool: runs items here until `index` is ready or none is left.
     void help(std::uint64_t index);
 
+    /// A new reference to what `put_source` gave, the items of the map only, where nobody can change it any more: a
+    /// copy if need be. None where the items are elsewhere. Null with an error set.
+    PyObject* own_items();
     /// So many lanes work from now on, one at least; those that are one too many after their present run.
     /// True if any has begun to.
     bool widen(std::size_t lanes);
+    /// Whether a lane that runs items has the interpreter at this moment, where `kCanPeek`; true if none runs just now.
+    /// Any thread, attached or not: who computes is not stopped for that.
+    bool holds_interpreter();
     /// Those that share a core go apart, where there are idle ones. Any thread.
     void spread() const {
         if (!is_inline()) shared_->threads->spread();
@@ -186,9 +199,18 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
         std::atomic<Word>& word = slot(index);
         PyObject* item = object_in(word.load(std::memory_order_acquire));
         if (item == nullptr && step_ != 0) return PyLong_FromLongLong(start_ + static_cast<long long>(index) * step_);
+        if (item == nullptr && source_ != nullptr) {
+            return Py_NewRef(PySequence_Fast_ITEMS(source_)[source_first_ + index]);
+        }
         word.store(0, std::memory_order_relaxed);
         return item;
     }
+    /// Whether the list that the items are read from has become too short for this one.
+    bool is_gone(std::uint64_t index) const noexcept {
+        return source_ != nullptr &&
+               source_first_ + index >= static_cast<std::uint64_t>(PySequence_Fast_GET_SIZE(source_));
+    }
+    void end_at(std::uint64_t count) noexcept;
     PyObject* list_of_slots();
     bool run_lane(MapTask& task);
     ThreadPool::SubmitResult start_lanes(std::uint64_t most, std::size_t* started = nullptr);
@@ -197,6 +219,7 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
     void settle_batch(std::uint64_t first, std::uint64_t count, PyObject* items, PyObject* outcome);
     void place_all(std::uint64_t first, PyObject* results);
     void run_again(std::uint64_t index, PyObject* item);
+    void show_state(MapTask& task, PyThreadState* state);
     void add_sample(std::uint64_t index, std::uint64_t took);
     void run_item(std::uint64_t index);
     void fail(std::uint64_t index, PyObject* error);
@@ -208,23 +231,32 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
     bool retire(MapTask& task, bool unrun);
     void end_if_idle();
 
-    const std::shared_ptr<PoolShared> shared_;
+    // What is read for each item, together: the items themselves drive all else out of the caches that are near.
+    alignas(64) std::unique_ptr<std::atomic<Word>[], FreeSlots> slots_;  // null once the reader has them
+    const std::uint64_t capacity_;
+    PyObject* source_ = nullptr;      // list or tuple of the items; dropped with the map
+    std::uint64_t source_first_ = 0;  // in it
+    long long start_ = 0;             // of a range
+    long long step_ = 0;              // likewise; 0 where the items are no range
+    PyObject* function_;              // dropped when the map is over
     const bool single_;
     const bool return_exceptions_;
     const bool only_batches_;  // the function takes lists of items only
-    const std::uint64_t capacity_;
+    std::atomic<bool> stopped_{false};
+    std::atomic<bool> abandoned_{false};
+
+    std::atomic<std::uint64_t> wanted_{ItemClaims::kNone};  // the item that the reader waits for
     FutureObject* const future_;
-    std::unique_ptr<std::atomic<Word>[], FreeSlots> slots_;  // null once the reader has them
     ItemClaims claims_;
+
+    const std::shared_ptr<PoolShared> shared_;
     std::vector<MapTask> tasks_;  // one a lane
 
     // Dropped when the map is over.
     PoolObject* pool_;
-    PyObject* function_;
     PyObject* context_;
     bool read_out_ = false;
-    long long start_ = 0;             // of a range
-    long long step_ = 0;              // likewise; 0 where the items are no range
+    bool source_owned_ = false;       // nobody changes it
     std::vector<PyObject*> batches_;  // those of `run_by`; changed under the mutex
 
     std::atomic<PyObject*> batch_{nullptr};  // runs items a run at once: `function_`, or one of `batches_`
@@ -233,12 +265,9 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
     std::atomic<std::uint64_t> finished_{0};
     std::atomic<std::uint64_t> runs_{0};
     std::atomic<std::uint64_t> lanes_used_{0};
-    std::atomic<std::uint64_t> wanted_{ItemClaims::kNone};  // the item that the reader waits for
-    std::atomic<PyObject*> first_failure_{nullptr};         // strong: (exception, traceback)
+    std::atomic<PyObject*> first_failure_{nullptr};  // strong: (exception, traceback)
     std::atomic<bool> failure_seen_{false};
     std::atomic<bool> fail_fast_;
-    std::atomic<bool> stopped_{false};
-    std::atomic<bool> abandoned_{false};
     std::atomic<bool> over_{false};
     std::atomic<std::size_t> busy_{0};  // tasks that are queued or run, and helpers; changed under the mutex
 

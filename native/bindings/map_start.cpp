@@ -54,14 +54,15 @@ std::shared_ptr<MapRun> make_run(PoolObject* pool, PyObject* function, PyRef con
 }  // namespace
 
 // `_start(pool, function, items, single, chunksize, capacity, timeout, return_exceptions, fail_fast, show, batch,
-// lanes=0)`
+// lanes=0, since=-1)`: `since` of a list or tuple: its items from there on, which are read as they run.
 PyObject* map_start(PyObject* object, PyObject* args) {
     MapObject* self = as_map(object);
     PyObject *pool = nullptr, *function = nullptr, *items = nullptr, *timeout = nullptr, *watcher = nullptr;
     int single = 0, return_exceptions = 0, fail_fast = 0, batch = 0;
     unsigned long long chunksize = 0, capacity = 0, lanes = 0;
-    if (PyArg_ParseTuple(args, "OOOpKKOppOp|K", &pool, &function, &items, &single, &chunksize, &capacity, &timeout,
-                         &return_exceptions, &fail_fast, &watcher, &batch, &lanes) == 0) {
+    long long since = -1;
+    if (PyArg_ParseTuple(args, "OOOpKKOppOp|KL", &pool, &function, &items, &single, &chunksize, &capacity, &timeout,
+                         &return_exceptions, &fail_fast, &watcher, &batch, &lanes, &since) == 0) {
         return nullptr;
     }
     if (self->run != nullptr) {
@@ -94,7 +95,11 @@ PyObject* map_start(PyObject* object, PyObject* args) {
     if (!list) return nullptr;
     const PyRef source = PyRef::steal(capacity == 0 ? nullptr : PyObject_GetIter(items));
     if (capacity != 0 && !source) return nullptr;
-    if (lists) range.count = static_cast<std::uint64_t>(PySequence_Fast_GET_SIZE(list.get()));
+    const std::uint64_t first = since < 0 ? 0 : static_cast<std::uint64_t>(since);
+    if (lists) {
+        const auto size = static_cast<std::uint64_t>(PySequence_Fast_GET_SIZE(list.get()));
+        range.count = size - std::min(size, first);
+    }
     if (!source) capacity = range.count;
     if (capacity > ItemClaims::kMostItems) {
         return PyErr_Format(PyExc_OverflowError, "a map holds %llu items at most, not %llu; give a smaller buffersize",
@@ -125,7 +130,9 @@ PyObject* map_start(PyObject* object, PyObject* args) {
         if (fill(self)) Py_RETURN_NONE;
         return nullptr;
     }
-    if (lists) {
+    if (lists && since >= 0) {
+        self->run->put_source(list.get(), first, range.count);
+    } else if (lists) {
         self->run->put_all(PySequence_Fast_ITEMS(list.get()), range.count);
     } else {
         self->run->put_range(range.start, range.step, range.count);

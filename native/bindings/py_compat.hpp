@@ -67,4 +67,20 @@ inline constexpr bool kOneIsAttached = true;
 #define PYFERRIS_END_CRITICAL_SECTION() }
 #endif
 
+/// `kCanPeek`: whether a thread can see, without its interpreter, if another one has it at this moment.
+#if PY_VERSION_HEX >= 0x030C0000 && !defined(Py_GIL_DISABLED)
+inline constexpr bool kCanPeek = true;
+inline bool is_attached(PyThreadState* thread) noexcept {
+    const volatile PyThreadState* seen = thread;
+#if PY_VERSION_HEX >= 0x030D0000
+    return seen->state == 1;
+#else
+    return seen->_status.active != 0;
+#endif
+}
+#else
+inline constexpr bool kCanPeek = false;
+inline bool is_attached(PyThreadState* /*thread*/) noexcept { return false; }
+#endif
+
 }  // namespace pyferris::python

@@ -134,8 +134,28 @@ TEST(ItemClaims, TheClockIsLookedAtOftenWhereItemsAreDear) {
     EXPECT_EQ(claims.stride(), 32U);
     claims.measured(900, 1);
     EXPECT_EQ(claims.stride(), 8U);
+    claims.measured(2'000, 1);
+    EXPECT_EQ(claims.stride(), 4U);
     claims.measured(5'000, 1);
     EXPECT_EQ(claims.stride(), 1U);
+    claims.measured(50'000, 1);
+    EXPECT_EQ(claims.stride(), 1U);
+}
+
+TEST(ItemClaims, ThereMayBeFewerItemsAfterAll) {
+    ItemClaims claims(2, 0, false, ItemClaims::Calls::take_turns);
+    claims.add(10);
+    EXPECT_EQ(claims.next(0), 0U);
+    EXPECT_EQ(claims.next(1), 1U);
+    EXPECT_EQ(claims.claimed(), 2U);
+    claims.limit(3);
+    EXPECT_EQ(claims.next(1), 2U);
+    EXPECT_EQ(claims.next(0), ItemClaims::kNone);
+    EXPECT_FALSE(claims.has_more(0));
+    EXPECT_FALSE(claims.begin(1));
+    claims.limit(2);  // one that was claimed is none
+    EXPECT_FALSE(claims.begin(0));
+    EXPECT_EQ(claims.take_one(), ItemClaims::kNone);
 }
 
 TEST(ItemClaims, IndexesGoOnBeyondThirtyTwoBits) {

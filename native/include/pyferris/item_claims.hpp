@@ -46,6 +46,10 @@ class ItemClaims {
     // All of these: any thread; those with a `lane` only by the one that has it.
 
     void add(std::uint64_t count) noexcept { available_.fetch_add(count, std::memory_order_acq_rel); }
+    /// Where calls take turns: there are no more than `count` after all. Nobody claims anything meanwhile.
+    void limit(std::uint64_t count) noexcept { available_.store(count, std::memory_order_release); }
+    /// Items below this were given to somebody.
+    std::uint64_t claimed() const noexcept { return claimed_.load(std::memory_order_acquire); }
     std::uint64_t available() const noexcept { return available_.load(std::memory_order_acquire); }
     std::size_t lanes() const noexcept { return lanes_.size(); }
 
@@ -124,7 +128,7 @@ class ItemClaims {
     /// How many items to run between two looks at the clock.
     std::uint32_t stride() const noexcept {
         const std::uint64_t cost = cost_ns_.load(std::memory_order_relaxed);
-        return cost == 0 || cost >= 1'000 ? 1 : std::min<std::uint32_t>(kLongestStride, kStrideNs / cost);
+        return cost == 0 || cost >= kStrideNs ? 1 : std::min<std::uint32_t>(kLongestStride, kStrideNs / cost);
     }
     bool is_exact() const noexcept { return exact_ != 0; }
     /// The lane has items claimed that it has not begun.
@@ -211,7 +215,7 @@ class ItemClaims {
     const std::uint32_t exact_;
     const bool turns_;
     std::atomic<bool> whole_;
-    std::atomic<std::uint64_t> claimed_{0};    // items below this were given to somebody
+    std::atomic<std::uint64_t> claimed_{0};
     std::atomic<std::uint64_t> available_{0};  // items below this exist
     std::atomic<std::uint64_t> cost_ns_{0};    // of one item, as last measured; 0: not known
     std::atomic<std::uint64_t> measured_{1};   // how many items that was
