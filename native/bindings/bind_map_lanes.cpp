@@ -155,20 +155,28 @@ PyObject* counter_of(PyObject* items, Py_ssize_t begin, Py_ssize_t end) {
 }
 
 bool is_atom(PyObject* object) {
-    return PyLong_CheckExact(object) || PyUnicode_CheckExact(object) || PyFloat_CheckExact(object) ||
-           PyBytes_CheckExact(object) || PyBool_Check(object) || object == Py_None || PyComplex_CheckExact(object) ||
-           object == Py_Ellipsis || PyRange_Check(object);
+    const PyTypeObject* const type = Py_TYPE(object);
+    return type == &PyLong_Type || type == &PyUnicode_Type || type == &PyFloat_Type || type == &PyBytes_Type ||
+           type == &PyBool_Type || object == Py_None || type == &PyComplex_Type || object == Py_Ellipsis ||
+           type == &PyRange_Type;
 }
 
 // Whether all of a tuple's elements, or a list's, are atoms. Runs no code of others.
 bool are_atoms(PyObject* const* elements, Py_ssize_t size) {
     const PyTypeObject* known = &PyLong_Type;
     for (Py_ssize_t i = 0; i < size; ++i) {
-        if (Py_TYPE(elements[i]) == known) continue;
+        const PyTypeObject* const type = Py_TYPE(elements[i]);
+        if (type == known || type == &PyUnicode_Type) continue;
         if (!is_atom(elements[i])) return false;
-        known = Py_TYPE(elements[i]);
+        known = type;
     }
     return true;
+}
+
+// A tuple of few atoms, as most tuples are.
+bool is_short_tuple(PyObject* object, Py_ssize_t most) {
+    return PyTuple_CheckExact(object) && PyTuple_GET_SIZE(object) < most &&
+           are_atoms(&PyTuple_GET_ITEM(object, 0), PyTuple_GET_SIZE(object));
 }
 
 constexpr int kDeepestItem = 100;
@@ -245,7 +253,7 @@ PyObject* extend_by(PyObject* /*module*/, PyObject* args) {
             break;
         }
         if (!item) return nullptr;
-        if (most >= 0 && !is_atom(item.get())) {
+        if (most >= 0 && !is_short_tuple(item.get(), most) && !is_atom(item.get())) {
             Py_ssize_t left = most;
             if (!is_small_data(item.get(), &left)) {
                 if (PyErr_Occurred() != nullptr) PyErr_Clear();
