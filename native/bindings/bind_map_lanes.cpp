@@ -180,38 +180,59 @@ bool is_short_tuple(PyObject* object, Py_ssize_t most) {
 }
 
 constexpr int kDeepestItem = 100;
+// What it takes to look at something, in elements of a list.
+constexpr Py_ssize_t kContainer = 4;
+constexpr Py_ssize_t kPair = 4;       // of a dict
+constexpr Py_ssize_t kSetMember = 6;  // which is copied first
 
 // Whether it is data of exact built-in types, of `*most` elements at most, which are counted down.
-bool is_small_data(PyObject* object, Py_ssize_t* most, int depth = 0) {
+bool is_small_data(PyObject* object, Py_ssize_t* most, int depth = 0);
+
+bool are_small_data(PyObject* const* elements, Py_ssize_t size, Py_ssize_t* most, int depth) {
+    if ((*most -= size) < 0) return false;
+    if (are_atoms(elements, size)) return true;
+    for (Py_ssize_t i = 0; i < size; ++i) {
+        if (!is_small_data(elements[i], most, depth + 1)) return false;
+    }
+    return true;
+}
+
+bool is_small_dict(PyObject* dict, Py_ssize_t* most, int depth) {
+    if ((*most -= kPair * PyDict_GET_SIZE(dict)) < 0) return false;
+    Py_ssize_t position = 0;
+    PyObject *key = nullptr, *value = nullptr;
+    while (PyDict_Next(dict, &position, &key, &value) != 0) {
+        if (!is_small_data(key, most, depth + 1) || !is_small_data(value, most, depth + 1)) return false;
+    }
+    return true;
+}
+
+// No code of others runs meanwhile. Where threads do not take turns, another one may change what can be changed: then a
+// copy is looked at.
+bool is_small_data(PyObject* object, Py_ssize_t* most, int depth) {
     if (is_atom(object)) return true;
-    if (--*most < 0 || depth == kDeepestItem) return false;
+    if ((*most -= kContainer) < 0 || depth == kDeepestItem) return false;
     if (PyTuple_CheckExact(object)) {
-        const Py_ssize_t size = PyTuple_GET_SIZE(object);
-        if ((*most -= size) < 0) return false;
-        if (are_atoms(&PyTuple_GET_ITEM(object, 0), size)) return true;
-        for (Py_ssize_t i = 0; i < size; ++i) {
-            if (!is_small_data(PyTuple_GET_ITEM(object, i), most, depth + 1)) return false;
-        }
-        return true;
+        return are_small_data(&PyTuple_GET_ITEM(object, 0), PyTuple_GET_SIZE(object), most, depth);
     }
     if (PyByteArray_CheckExact(object)) return true;
     if (PyDict_CheckExact(object)) {
-        const PyRef values = PyRef::steal((*most -= 2 * PyDict_GET_SIZE(object)) < 0 ? nullptr : PyDict_Values(object));
-        const PyRef keys = PyRef::steal(values ? PyDict_Keys(object) : nullptr);
-        const PyRef both = PyRef::steal(keys ? PyTuple_Pack(2, keys.get(), values.get()) : nullptr);
-        return both && is_small_data(both.get(), most, depth);
+        if (kOneIsAttached) return is_small_dict(object, most, depth);
+        const PyRef copy = PyRef::steal(kPair * PyDict_GET_SIZE(object) > *most ? nullptr : PyDict_Copy(object));
+        return copy && is_small_dict(copy.get(), most, depth);
     }
-    if (!PyList_CheckExact(object) && !PyAnySet_CheckExact(object)) return false;
-    const Py_ssize_t size = PyList_CheckExact(object) ? PyList_GET_SIZE(object) : PySet_GET_SIZE(object);
-    if (size > *most) return false;
-#ifndef Py_GIL_DISABLED
-    if (PyList_CheckExact(object) && are_atoms(reinterpret_cast<PyListObject*>(object)->ob_item, size)) {
-        *most -= size;
-        return true;
+    if (PyAnySet_CheckExact(object)) {
+        if ((*most -= (kSetMember - 1) * PySet_GET_SIZE(object)) < 0) return false;
+    } else if (!PyList_CheckExact(object)) {
+        return false;
+    } else if (kOneIsAttached) {
+        return are_small_data(PySequence_Fast_ITEMS(object), PyList_GET_SIZE(object), most, depth);
+    } else if (PyList_GET_SIZE(object) > *most) {
+        return false;
     }
-#endif
-    const PyRef elements = PyRef::steal(PySequence_Tuple(object));  // which another thread may change
-    return elements && is_small_data(elements.get(), most, depth);
+    const PyRef elements = PyRef::steal(PySequence_Tuple(object));
+    return elements &&
+           are_small_data(&PyTuple_GET_ITEM(elements.get(), 0), PyTuple_GET_SIZE(elements.get()), most, depth);
 }
 
 constexpr int kMostUnseen = 32;                 // items between two looks at the clock

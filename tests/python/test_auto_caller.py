@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pyferris import _auto_caller, _auto_runner, _auto_worker, _shipping
+from pyferris import _auto_caller, _auto_runner, _auto_worker, _native, _shipping
 from pyferris._auto_watcher import LIMITS
 from pyferris._library import describe
 
@@ -258,3 +258,58 @@ def test_the_pace_of_a_core_is_that_of_its_best_moment(monkeypatch: pytest.Monke
     paces = iter([40, 30, 50])
     monkeypatch.setattr(_auto_worker, "pace", lambda: next(paces))
     assert [_auto_runner._fastest_pace() for _ in range(3)] == [40, 30, 30]
+
+
+@pytest.mark.parametrize(
+    ("thing", "elements"),
+    [
+        (1, 0),
+        ("text" * 1000, 0),
+        (range(10**6), 0),
+        (bytearray(10**6), 4),
+        ((), 4),
+        ((1, "a", None, 2.5, b"", True, 1j, ...), 12),
+        ([1, "a"], 6),
+        ([[], []], 14),
+        ([(1, 2), 3], 12),
+        ({}, 4),
+        ({1: 2, "a": (3,)}, 17),
+        ({(1, 2): 3}, 14),
+        ({1, 2, 3}, 22),
+        (frozenset("ab"), 16),
+        ({("a", "b")}, 16),
+    ],
+)
+def test_how_much_it_takes_to_look_at_an_item(thing: object, elements: int) -> None:
+    assert _native.is_small_data(thing, elements)
+    assert elements == 0 or not _native.is_small_data(thing, elements - 1)
+
+
+class Own(int):
+    pass
+
+
+@pytest.mark.parametrize(
+    "thing",
+    [
+        Own(1),
+        [Own(1)],
+        (1, [Own(1)]),
+        {"a": Own(1)},
+        {Own(1): 1},
+        {Own(1)},
+        frozenset([Own(1)]),
+        {"a": {"b": [Own(1)]}},
+    ],
+)
+def test_what_is_no_plain_data_is_found_wherever_it_is(thing: object) -> None:
+    assert not _native.is_small_data(thing, 10**6)
+
+
+def test_an_item_that_holds_itself_is_too_large() -> None:
+    items: list[object] = []
+    items.append(items)
+    assert not _native.is_small_data(items, 10**9)
+    table: dict[int, object] = {}
+    table[0] = table
+    assert not _native.is_small_data(table, 10**9)
