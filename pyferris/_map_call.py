@@ -51,7 +51,7 @@ class ParallelMap:
             self.auto = kind == "auto"
             kind = "none" if self.auto else kind
             self.mode, what = _MODES[kind]
-            self.reason = f"isolation is {isolation or 'none'!r}: {what}"
+            self.reason = what if self.auto else f"isolation is {isolation or 'none'!r}: {what}"
         self.driver: Driver | None = None
         self.chunks = 0  # that the caller ran by itself
         self.rest: MapResult[Any] | None = None  # the map of what it left to others

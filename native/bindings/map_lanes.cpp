@@ -51,34 +51,6 @@ bool MapRun::widen(std::size_t lanes) {
     return started != 0;
 }
 
-void MapRun::put_source(PyObject* items, std::uint64_t first, std::uint64_t count) noexcept {
-    source_ = Py_NewRef(items);
-    source_first_ = first;
-    source_owned_ = PyTuple_CheckExact(items) || !kOneIsAttached;  // without a GIL it is given a copy
-    added_.store(count, std::memory_order_release);
-}
-
-PyObject* MapRun::own_items() {
-    if (source_ == nullptr) Py_RETURN_NONE;
-    if (source_owned_ && source_first_ == 0) return Py_NewRef(source_);
-    const auto first = static_cast<Py_ssize_t>(source_first_);
-    PyObject* items = PySequence_GetSlice(source_, first, first + static_cast<Py_ssize_t>(added()));
-    if (items == nullptr) return nullptr;
-    const PyRef before = PyRef::steal(std::exchange(source_, items));
-    source_first_ = 0;
-    source_owned_ = true;
-    const auto size = static_cast<std::uint64_t>(PySequence_Fast_GET_SIZE(items));
-    if (size < added()) end_at(std::max(size, claims_.claimed()));
-    return Py_NewRef(items);
-}
-
-// The map has no more items than these, all of which somebody has claimed.
-void MapRun::end_at(std::uint64_t count) noexcept {
-    shared_->active.fetch_sub(static_cast<std::int64_t>(added() - count), std::memory_order_relaxed);
-    claims_.limit(count);
-    added_.store(count, std::memory_order_release);
-}
-
 void MapRun::run_by(PyObject* batch) {
     if (batch != nullptr) {
         const std::lock_guard lock(mutex_);

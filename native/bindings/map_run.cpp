@@ -51,33 +51,6 @@ MapRun::~MapRun() {
     Py_DECREF(as_object(future_));
 }
 
-bool MapRun::has_room(std::uint64_t read, std::uint64_t count) const noexcept {
-    const std::uint64_t index = added();
-    return index - read + count <= capacity_ && slot(index).load(std::memory_order_acquire) == 0;
-}
-
-void MapRun::put(PyObject* item) noexcept {
-    const std::uint64_t index = added();
-    slot(index).store(tagged(item, 0), std::memory_order_release);
-    added_.store(index + 1, std::memory_order_release);
-}
-
-void MapRun::put_range(long long start, long long step, std::uint64_t count) noexcept {
-    start_ = start;
-    step_ = step;
-    added_.store(count, std::memory_order_release);
-}
-
-// Each object is another piece of memory to be fetched: those that come next are asked for beforehand.
-void MapRun::put_all(PyObject* const* items, std::uint64_t count) noexcept {
-    constexpr std::uint64_t kAhead = 16;
-    for (std::uint64_t i = 0; i < count; ++i) {
-        if (i + kAhead < count) __builtin_prefetch(items[i + kAhead], 1);
-        slots_[i].store(tagged(Py_NewRef(items[i]), 0), std::memory_order_relaxed);
-    }
-    added_.store(count, std::memory_order_release);
-}
-
 bool MapRun::launch() {
     const std::uint64_t count = added() - claims_.available();
     shared_->active.fetch_add(static_cast<std::int64_t>(count), std::memory_order_relaxed);
