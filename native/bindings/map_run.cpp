@@ -316,6 +316,7 @@ void MapRun::break_off_after_fork(PyObject* error) {
     for (MapTask& task : tasks_) {
         if (task.worker == nullptr || task.worker == current_worker()) continue;
         task.worker = nullptr;
+        task.state = nullptr;
         release(task);
     }
     break_off(error);
