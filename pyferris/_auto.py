@@ -139,6 +139,7 @@ class Driver(Watcher):
             self.drop_isolated()
         elif pool is not None:
             pool.shutdown()
+        del self._pool  # of who has this: together they would keep the items
 
     def begin(self, return_exceptions: bool) -> Beginning | None:
         """What the caller runs by itself; None if it would be told from another thread's work."""

@@ -51,7 +51,7 @@ class ParallelMap:
             self.auto = kind == "auto"
             kind = "none" if self.auto else kind
             self.mode, what = _MODES[kind]
-            self.reason = what if self.auto else f"isolation is {isolation or 'none'!r}: {what}"
+            self.reason = f"isolation is {isolation or 'none'!r}: {what}"
         self.driver: Driver | None = None
         self.chunks = 0  # that the caller ran by itself
         self.rest: MapResult[Any] | None = None  # the map of what it left to others
@@ -88,16 +88,21 @@ class ParallelMap:
         first: int = 0,
     ) -> MapResult[R]:
         """Have the pool run the items from number ``first`` on: each as it is when it runs, as in a loop, where the
-        function cannot change them.
+        function cannot change them. ``data``: them all, where no driver has them yet.
         """
         if self.auto and self.driver is None:
             check_arguments(self.name, func, (data,))
             self.driver = Driver(func, list(data), self.pool, self.max_workers, not return_exceptions)
-        exactly, lanes, as_they_are = 1 if chunksize is None else chunksize, 0, False
-        if self.driver is not None:
-            self.driver.prepare()
-            data, lanes = self.driver.items, self.driver.lanes
-            as_they_are = lanes == 1 and type(data) in (list, tuple) and self.driver.verdict.keeps_to_data
+        exactly, lanes, since = 1 if chunksize is None else chunksize, 0, None
+        driver = self.driver
+        if driver is not None:
+            driver.prepare()
+            lanes = driver.lanes
+            if lanes == 1 and type(driver.items) in (list, tuple) and driver.verdict.keeps_to_data:
+                since = first
+            elif first:
+                driver.items = driver.items[first:]
+            data = driver.items
         return self.pool()._start_map(
             self.name,
             func,
@@ -109,7 +114,7 @@ class ParallelMap:
             return_exceptions,
             fail_fast=True,
             lanes=lanes,
-            since=first if as_they_are else None,
+            since=since,
         )
 
     def begin(
@@ -132,9 +137,8 @@ class ParallelMap:
         if done:
             return results
         first = len(results)
-        if driver.shared or type(driver.items) is range:
-            driver.items = driver.items[first:]
         if driver.shared:
+            driver.items = driver.items[first:]
             rest = self.rest = start_map(
                 self.name,
                 self.pool(),
@@ -152,8 +156,7 @@ class ParallelMap:
                 lanes=1,
             )
         else:
-            start_at = 0 if type(driver.items) is range else first
-            rest = self.rest = self.start(func, items, return_exceptions, first=start_at)
+            rest = self.rest = self.start(func, items, return_exceptions, first=first)
         driver.go_on(rest, beginning)
         failure: Exception | None = None
         try:
@@ -186,7 +189,6 @@ class ParallelMap:
 
     def finish(self, mapped: MapResult[R] | None, results: list[R], explain: bool) -> list[R]:
         chunks, workers, driver = self.chunks, 0, self.driver
-        self.driver = None  # which refers to this: together they would keep the items
         if mapped is not None:
             chunks, workers = chunks + mapped._runs, mapped._lanes
         if not explain and not _LOGGER.isEnabledFor(logging.DEBUG):

@@ -172,7 +172,6 @@ def safe_parallel_map(
         work.abort()
         if work.driver is not None:
             work.driver.close(False)
-            work.driver = None
         raise
     if work.driver is not None:
         work.driver.close(True)
@@ -315,7 +314,6 @@ async def safe_parallel_map_async(
         results: list[Any] = await mapped
     except BaseException:
         work.abort()
-        work.driver = None
         if aside is not None:
             aside.abort()
         raise

@@ -173,12 +173,6 @@ bool are_atoms(PyObject* const* elements, Py_ssize_t size) {
     return true;
 }
 
-// A tuple of few atoms, as most tuples are.
-bool is_short_tuple(PyObject* object, Py_ssize_t most) {
-    return PyTuple_CheckExact(object) && PyTuple_GET_SIZE(object) < most &&
-           are_atoms(&PyTuple_GET_ITEM(object, 0), PyTuple_GET_SIZE(object));
-}
-
 constexpr int kDeepestItem = 100;
 // What it takes to look at something, in elements of a list.
 constexpr Py_ssize_t kContainer = 4;
@@ -210,9 +204,10 @@ bool is_small_dict(PyObject* dict, Py_ssize_t* most, int depth) {
 // No code of others runs meanwhile. Where threads do not take turns, another one may change what can be changed: then a
 // copy is looked at.
 bool is_small_data(PyObject* object, Py_ssize_t* most, int depth) {
-    if (is_atom(object)) return true;
+    const bool is_tuple = PyTuple_CheckExact(object);  // first, as many items are
+    if (!is_tuple && is_atom(object)) return true;
     if ((*most -= kContainer) < 0 || depth == kDeepestItem) return false;
-    if (PyTuple_CheckExact(object)) {
+    if (is_tuple) {
         return are_small_data(&PyTuple_GET_ITEM(object, 0), PyTuple_GET_SIZE(object), most, depth);
     }
     if (PyByteArray_CheckExact(object)) return true;
@@ -274,12 +269,10 @@ PyObject* extend_by(PyObject* /*module*/, PyObject* args) {
             break;
         }
         if (!item) return nullptr;
-        if (most >= 0 && !is_short_tuple(item.get(), most) && !is_atom(item.get())) {
-            Py_ssize_t left = most;
-            if (!is_small_data(item.get(), &left)) {
-                if (PyErr_Occurred() != nullptr) PyErr_Clear();
-                Py_RETURN_TRUE;
-            }
+        Py_ssize_t left = most;
+        if (most >= 0 && !is_small_data(item.get(), &left)) {
+            if (PyErr_Occurred() != nullptr) PyErr_Clear();
+            Py_RETURN_TRUE;
         }
         PyObject* given[2] = {nullptr, item.get()};  // room for a self, as the flag promises
         const PyRef result =

@@ -9,18 +9,17 @@
 namespace pyferris::python {
 
 MapRun::MapRun(PoolObject* pool, PyObject* function, PyObject* context, FutureObject* future, const MapOptions& options)
-    : slots_(static_cast<std::atomic<Word>*>(PyMem_Calloc(options.capacity, sizeof(Word)))),
+    : shared_(pool->shared),
+      slots_(static_cast<std::atomic<Word>*>(PyMem_Calloc(options.capacity, sizeof(Word)))),
       capacity_(options.capacity),
       function_(function),
       single_(options.single),
       return_exceptions_(options.return_exceptions),
       only_batches_(options.batch),
       future_(future),
-      claims_(std::min<std::uint64_t>(pool->shared->threads == nullptr ? 0 : pool->shared->threads->max_workers(),
-                                      options.capacity),
+      claims_(std::min<std::uint64_t>(is_inline() ? 0 : shared_->threads->max_workers(), options.capacity),
               options.chunksize, options.batch,
               kOneIsAttached ? ItemClaims::Calls::take_turns : ItemClaims::Calls::overlap),
-      shared_(pool->shared),
       tasks_(claims_.lanes()),
       pool_(reinterpret_cast<PoolObject*>(Py_NewRef(reinterpret_cast<PyObject*>(pool)))),
       context_(context),
@@ -93,11 +92,7 @@ void MapRun::help(std::uint64_t index) {
     FutureObject* outer = exchange_current_future(future_);
     while (!is_ready(index) && !is_stopping()) {
         const std::uint64_t item = claims_.take_one();
-        if (item == ItemClaims::kNone) break;
-        if (is_gone(item)) {
-            end_at(item);
-            break;
-        }
+        if (item == ItemClaims::kNone || ends_before(item)) break;
         ContextScope scope(context_);
         if (scope.enter()) run_item(item);
         if (!scope.leave()) PyErr_WriteUnraisable(function_);
@@ -140,11 +135,7 @@ bool MapRun::run_lane(MapTask& task) {
     show_state(task, PyThreadState_Get());
     while (entered) {
         const std::uint64_t item = claims_.next(lane);
-        if (item == ItemClaims::kNone) break;
-        if (is_gone(item)) {
-            end_at(item);
-            break;
-        }
+        if (item == ItemClaims::kNone || ends_before(item)) break;
         run_item(last = item);
         ++count;
         if (is_stopping()) {

@@ -205,10 +205,12 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
         word.store(0, std::memory_order_relaxed);
         return item;
     }
-    /// Whether the list that the items are read from has become too short for this one.
-    bool is_gone(std::uint64_t index) const noexcept {
-        return source_ != nullptr &&
-               source_first_ + index >= static_cast<std::uint64_t>(PySequence_Fast_GET_SIZE(source_));
+    /// Whether the list that the items are read from has become too short for this one: then the map ends there.
+    bool ends_before(std::uint64_t index) noexcept {
+        if (source_ == nullptr) return false;
+        if (source_first_ + index < static_cast<std::uint64_t>(PySequence_Fast_GET_SIZE(source_))) return false;
+        end_at(index);
+        return true;
     }
     void end_at(std::uint64_t count) noexcept;
     PyObject* list_of_slots();
@@ -231,6 +233,8 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
     bool retire(MapTask& task, bool unrun);
     void end_if_idle();
 
+    const std::shared_ptr<PoolShared> shared_;
+
     // What is read for each item, together: the items themselves drive all else out of the caches that are near.
     alignas(64) std::unique_ptr<std::atomic<Word>[], FreeSlots> slots_;  // null once the reader has them
     const std::uint64_t capacity_;
@@ -249,7 +253,6 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
     FutureObject* const future_;
     ItemClaims claims_;
 
-    const std::shared_ptr<PoolShared> shared_;
     std::vector<MapTask> tasks_;  // one a lane
 
     // Dropped when the map is over.

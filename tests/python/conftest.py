@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from elsewhere import KINDS, App, Elsewhere, make
+from interleaving import switching
 
 from pyferris.safe_thread import SafeThreadPool
 
@@ -19,6 +20,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def pool() -> Iterator[SafeThreadPool]:
     with SafeThreadPool(2) as pool:
         yield pool
+
+
+@pytest.fixture
+def quick_switches() -> Iterator[None]:
+    """Let threads take turns as often as the interpreter can."""
+    with switching(1e-6):
+        yield
 
 
 @pytest.fixture(scope="module", params=KINDS)

@@ -28,15 +28,6 @@ def watchdog() -> Iterator[None]:
     faulthandler.cancel_dump_traceback_later()
 
 
-@pytest.fixture
-def quick_switches() -> Iterator[None]:
-    """Let threads take turns as often as the interpreter can."""
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(interval)
-
-
 def on_threads(work: Callable[[int], Any]) -> list[Any]:
     """Run `work(number)` on several threads that begin together; their results, or the first error."""
     barrier = threading.Barrier(THREADS)

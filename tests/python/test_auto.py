@@ -16,6 +16,7 @@ from typing import Any
 
 import auto_corpus
 import pytest
+from interleaving import beside, switching
 from own_process import run
 
 from pyferris import _auto, _auto_caller, _native
@@ -70,10 +71,8 @@ both = pytest.mark.parametrize("parallel_map", [safe_parallel_map, run_async], i
 def eager(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Isolates whatever may be isolated, however short."""
     monkeypatch.setattr(_auto, "LIMITS", auto_corpus.EAGER)
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-4)
-    yield
-    sys.setswitchinterval(before)
+    with switching(1e-4):
+        yield
 
 
 def work(n: int) -> int:
@@ -147,16 +146,10 @@ def test_a_list_that_shrinks_meanwhile_ends_where_it_ends() -> None:
 def test_a_list_that_another_thread_changes_is_gone_through_as_by_a_loop(grows: bool) -> None:
     for _ in range(20):
         items = list(range(2000))
-        change = items.extend if grows else items.__delitem__
-        other = threading.Thread(target=change, args=(range(2000, 2500) if grows else slice(30, None),))
-        before = sys.getswitchinterval()
-        sys.setswitchinterval(1e-5)
-        try:
-            other.start()
-            results = safe_parallel_map(abs, items)
-        finally:
-            sys.setswitchinterval(before)
-            other.join()
+        change = functools.partial(items.extend, range(2000, 2500))
+        if not grows:
+            change = functools.partial(items.__delitem__, slice(30, None))
+        results = beside(change, functools.partial(safe_parallel_map, abs, items))
         assert results == list(range(len(results)))
         assert len(results) in ((2000, 2500) if grows else range(30, 2001))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import gc
 import operator
-import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -325,21 +324,16 @@ def test_threads_that_go_both_ways_end_where_they_began() -> None:
     assert counter.get() == 100
 
 
-def test_threads_retrying_compare_exchange_are_exact() -> None:
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        counter = SafeCounter()
+def test_threads_retrying_compare_exchange_are_exact(quick_switches: None) -> None:
+    counter = SafeCounter()
 
-        def work(number: int) -> None:
-            for _ in range(2_000):
+    def work(number: int) -> None:
+        for _ in range(2_000):
+            seen = counter.get()
+            while not counter.compare_exchange(seen, seen + 1):
                 seen = counter.get()
-                while not counter.compare_exchange(seen, seen + 1):
-                    seen = counter.get()
 
-        on_threads(work)
-    finally:
-        sys.setswitchinterval(interval)
+    on_threads(work)
     assert counter.get() == THREADS * 2_000
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import sys
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from interleaving import beside
 
 from pyferris.map_result import MapResult
 from pyferris.safe_thread import SafeThreadPool, safe_parallel_map
@@ -164,14 +166,7 @@ def test_what_the_caller_leaves_is_read_from_its_list(before: int) -> None:
 def test_a_list_that_another_thread_cuts_ends_the_map_there() -> None:
     for _ in range(20):
         items = [Plain(number) for number in range(20_000)]
-        other = threading.Thread(target=items.__delitem__, args=(slice(30, None),))
-        before = sys.getswitchinterval()
-        sys.setswitchinterval(1e-5)
-        try:
-            other.start()
-            results = safe_parallel_map(number_of, items)
-        finally:
-            sys.setswitchinterval(before)
-            other.join()
+        cut = functools.partial(items.__delitem__, slice(30, None))
+        results = beside(cut, functools.partial(safe_parallel_map, number_of, items))
         assert results == list(range(len(results)))
         assert 30 <= len(results) <= 20_000
