@@ -165,7 +165,8 @@ class Beginning:
             stretch = min(max(_STRETCH, (now - began) / _STRETCHES), _LONGEST_STRETCH)
             done = len(results) - before
             costs.add(done, took)
-            count = max(1, min(_GROWTH * count, int(done * stretch / max(took, 1e-9))))
+            one_by_one = limits.patient and not settled
+            count = 1 if one_by_one else max(1, min(_GROWTH * count, int(done * stretch / max(took, 1e-9))))
             most = max(_LEAST_ELEMENTS, int(_ELEMENTS * (now - began) / len(results)))
             if settled or now < look or (limits.patient and len(results) < _SAMPLES):
                 continue

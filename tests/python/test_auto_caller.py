@@ -94,6 +94,17 @@ def test_work_that_is_worth_it_is_isolated(monkeypatch: pytest.MonkeyPatch) -> N
     assert done == 4
 
 
+@pytest.mark.parametrize("stall", [0.0, 0.1])
+def test_a_patient_map_leaves_all_but_the_first_items_to_the_decision(
+    stall: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # However long the machine keeps the caller at the start: what was isolated would be a matter of chance.
+    eager = LIMITS._replace(patient=True, own_look=0.0, worth_threads=0.0, worth_warm=0.0)
+    monkeypatch.setattr(Driver, "limits", eager)
+    _, done = run([stall] + [0.0002] * 999, monkeypatch)
+    assert done == _auto_caller._SAMPLES + 1
+
+
 def test_less_work_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     for costs in ([0.002] * 25, [0.00002] * 2_400, [0.04]):
         assert run(costs, monkeypatch)[0].booted_at == []
