@@ -230,8 +230,22 @@ bool is_small_data(PyObject* object, Py_ssize_t* most, int depth) {
            are_small_data(&PyTuple_GET_ITEM(elements.get(), 0), PyTuple_GET_SIZE(elements.get()), most, depth);
 }
 
-constexpr int kMostUnseen = 32;                 // items between two looks at the clock
-constexpr std::uint64_t kShortUnseen = 20'000;  // ns that as many may take for twice as many the next time
+constexpr int kMostUnseen = 64;                 // items between two looks at the clock
+constexpr std::uint64_t kShortUnseen = 50'000;  // ns that as many may take for twice as many the next time
+
+// Takes over the reference to `result`. False with an error set: there is no memory for it.
+bool append(PyObject* list, PyObject* result) {
+#ifndef Py_GIL_DISABLED
+    const Py_ssize_t size = PyList_GET_SIZE(list);
+    if (size < reinterpret_cast<PyListObject*>(list)->allocated) {
+        PyList_SET_ITEM(list, size, result);
+        Py_SET_SIZE(reinterpret_cast<PyVarObject*>(list), size + 1);
+        return true;
+    }
+#endif
+    const PyRef taken = PyRef::steal(result);
+    return PyList_Append(list, result) == 0;
+}
 
 // `extend_by(results, function, items, end, most, seconds)`: appends `function(items[i])` for each i from len(results)
 // to `end`, or to the end of the items, which another thread may change, or until so many seconds are over. True where
@@ -270,15 +284,15 @@ PyObject* extend_by(PyObject* /*module*/, PyObject* args) {
         }
         if (!item) return nullptr;
         Py_ssize_t left = most;
-        if (most >= 0 && !is_small_data(item.get(), &left)) {
+        if (most >= 0 && !is_atom(item.get()) && !is_small_data(item.get(), &left)) {
             if (PyErr_Occurred() != nullptr) PyErr_Clear();
             Py_RETURN_TRUE;
         }
         PyObject* given[2] = {nullptr, item.get()};  // room for a self, as the flag promises
-        const PyRef result =
-            PyRef::steal(call != nullptr ? call(function, given + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr)
-                                         : PyObject_CallOneArg(function, item.get()));
-        if (!result || PyList_Append(results, result.get()) != 0) return nullptr;
+        PyObject* const result = call != nullptr
+                                     ? call(function, given + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr)
+                                     : PyObject_CallOneArg(function, item.get());
+        if (result == nullptr || !append(results, result)) return nullptr;
     }
     Py_RETURN_FALSE;
 }

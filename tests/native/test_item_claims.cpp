@@ -131,12 +131,12 @@ TEST(ItemClaims, TheClockIsLookedAtOftenWhereItemsAreDear) {
     ItemClaims claims(1, 0);
     EXPECT_EQ(claims.stride(), 1U);
     claims.measured(50, 1);
-    EXPECT_EQ(claims.stride(), 32U);
+    EXPECT_EQ(claims.stride(), 64U);
     claims.measured(900, 1);
-    EXPECT_EQ(claims.stride(), 8U);
-    claims.measured(2'000, 1);
-    EXPECT_EQ(claims.stride(), 4U);
+    EXPECT_EQ(claims.stride(), 27U);
     claims.measured(5'000, 1);
+    EXPECT_EQ(claims.stride(), 5U);
+    claims.measured(20'000, 1);
     EXPECT_EQ(claims.stride(), 1U);
     claims.measured(50'000, 1);
     EXPECT_EQ(claims.stride(), 1U);

@@ -142,8 +142,8 @@ class ItemClaims {
     };
     static constexpr std::uint64_t kOneOn = 1ULL << 32;
     static constexpr std::uint64_t kGrowth = 4;
-    static constexpr std::uint32_t kStrideNs = 8'000;
-    static constexpr std::uint32_t kLongestStride = 32;
+    static constexpr std::uint32_t kStrideNs = 25'000;
+    static constexpr std::uint32_t kLongestStride = 64;
 
     static std::uint64_t pack(std::uint64_t from, std::uint64_t to) noexcept {
         return (from << 32) | (to & 0xFFFF'FFFFU);
