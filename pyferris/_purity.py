@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import operator
 import re
 import sys
@@ -34,6 +35,8 @@ _MOST_CONSTANTS = 100_000  # elements of tuples that never change; ten milliseco
 _TEXTS = frozenset({str, bytes, int, bool, type(None)})
 _TOOL_OF: Any = getattr(vars(sys).get("monitoring"), "get_tool", None)
 _NO_TOOLS = [None] * 6
+_CACHED: Any = type(functools.lru_cache(len))
+_MOST_CACHED = 1_000  # results of a cache of limited size that are gone through
 _TYPES = (bool, int, float, complex, str, bytes, bytearray, tuple, list, dict, set, frozenset, range)
 
 
@@ -71,6 +74,8 @@ def judge(function: Any, library: set[str] | None = None, *, process: bool = Fal
     ``library``: gets the modules that it uses, which must be the same elsewhere: see ``_library``. ``process``:
     elsewhere is another process, where sets of strings have another order.
     """
+    if type(function) is _CACHED and (cached := _cached_by(function)) is not None:
+        return Verdict(_not_plain(function), judge(cached, library, process=process).keeps_to_data)
     names = _reach.names_of(function.__code__) if type(function) is _reach.Function else None
     known = None if names is None else _known_refusal(function, names)
     if known is not None:
@@ -155,7 +160,7 @@ class _Check(CodeCheck):
             if function.__objclass__ not in _TYPES or function.__name__ not in _pure_names.ATTRIBUTES:
                 raise Impure(f"{function!r} is not known to be pure")
         elif not (_is_getter(function) or _is_bound_to_constant(function) or self._library(function)):
-            reason = f"{_name(function)} is {_article(kind)}, not a plain function"
+            reason = _not_plain(function)
             self._keeps(reason)
             if not self._own.add(function, _name(function)):
                 raise Impure(reason)
@@ -284,6 +289,9 @@ class _Check(CodeCheck):
         reason = f"{what} is {_article(kind)}, which is not known to stay the same"
         self._keeps(reason)
         self._containers += kind in _CONTAINERS
+        if kind is _CACHED and (cached := _cached_by(value)) is not None:
+            self._function(cached)
+            return
         data = self._containers <= _MOST_CONTAINERS and kind in _CONTAINERS and is_small_data(value, MOST_DATA)
         if not data and not self._own.add(value, what):
             raise Impure(reason)
@@ -364,6 +372,22 @@ def _name(function: Any) -> str:
     if type(named) in (_reach.Function, _reach.Builtin, type):
         return f"{named.__qualname__}()"
     return "it"
+
+
+def _not_plain(function: Any) -> str:
+    return f"{_name(function)} is {_article(type(function))}, not a plain function"
+
+
+def _cached_by(cache: Any) -> Any:
+    """The function whose results an ``lru_cache`` keeps. None if that is no plain function, or takes long to find out.
+
+    ``__wrapped__`` may have been bound to another.
+    """
+    info = _CACHED.cache_info(cache)
+    if info.maxsize is not None and info.currsize > _MOST_CACHED:
+        return None
+    found = [each for each in gc.get_referents(cache) if type(each) is _reach.Function]
+    return found[0] if len(found) == 1 else None
 
 
 def _article(kind: type) -> str:

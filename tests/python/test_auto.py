@@ -287,6 +287,21 @@ def test_one_worker_is_never_isolated(eager: None) -> None:
     assert "one worker" in report.reason
 
 
+@pytest.mark.parametrize("maxsize", [None, 100])
+def test_a_cache_is_filled_as_in_a_loop(maxsize: int | None) -> None:
+    def remainder(n: int) -> int:
+        return n % 7
+
+    outcomes = []
+    for run_map in (lambda *given: list(map(*given)), functools.partial(safe_parallel_map, explain=True)):
+        cached = functools.lru_cache(maxsize)(remainder)
+        results = run_map(cached, [n % 300 for n in range(3_000)])
+        outcomes.append((results, cached.cache_info()))
+    assert outcomes[0] == outcomes[1]
+    report = outcomes[1][0].report  # type: ignore[attr-defined]
+    assert report.mode == "inline", report
+
+
 def test_a_function_with_state_says_why_it_is_not_isolated(eager: None) -> None:
     kept: list[int] = []
     report = safe_parallel_map(lambda n: kept.append(work(n)), range(80), 2, explain=True).report
