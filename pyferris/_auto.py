@@ -20,7 +20,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import _native, _pure_names, _purity
+from . import _known, _native, _pure_names, _purity
 from ._auto_caller import Beginning, may_raise_into_calls
 from ._auto_runner import SHARED, IsolatedRunner, Probe, Rest, Unusable, boot, choose_probe, why_useless
 from ._auto_watcher import LIMITS, Limits, Look, Watcher
@@ -145,7 +145,7 @@ class Driver(Watcher):
         """What the caller runs by itself; None if it would be told from another thread's work."""
         if not self.verdict.keeps_to_data:
             return None
-        if self.verdict.reason is not None and len(self.items) <= _purity.MOST_DATA:
+        if self.verdict.reason is not None and len(self.items) <= _known.MOST_DATA:
             self.items = self.items[:]  # which it may change; a longer list is not among its data
         if return_exceptions and may_raise_into_calls():
             return None

@@ -14,8 +14,13 @@ from typing import Any
 
 from . import _reach, _untouched
 from ._homes import MISSING
+from ._native import is_small_data
+from ._pure_code import LOCKS
 
 __all__: list[str] = []
+
+MOST_DATA = 10_000  # elements in what a function keeps; to look at them takes a fiftieth of a millisecond
+_DATA = frozenset({list, dict, set, bytearray})
 
 _SMALL = frozenset({float, complex, bool, type(None), type(...)})
 _LONGEST = 1_000  # letters, bytes or bits that are kept
@@ -27,22 +32,24 @@ class Grounds:
     def __init__(self) -> None:
         self.sound = True
         """Whether it is all here."""
-        self._functions: list[tuple[Any, Any, Any, dict[str, Any], dict[str, Any]]] = []
+        self._functions: list[tuple[Any, Any, Any, dict[str, Any], dict[str, Any], dict[str, type]]] = []
         self._modules: list[tuple[str, Any, dict[str, Any]]] = []
 
     def add_function(self, function: Any, code: Any, defaults: tuple[Any, ...] | None, names: dict[str, Any]) -> None:
         """``code`` and ``defaults`` were looked at; ``names``: the globals and builtins in it, and what each is."""
-        values, others = dict[str, Any](), dict[str, Any]()
+        values, others, kinds = dict[str, Any](), dict[str, Any](), dict[str, type]()
         for name, value in names.items():
             if type(value) is _reach.Function or type(value) is type:
                 others[name] = weakref.ref(value)
-            elif _is_small(value) or type(value) in (_reach.Module, _reach.Builtin):
+            elif _is_small(value) or type(value) in (_reach.Module, _reach.Builtin, *LOCKS):
                 values[name] = value
+            elif type(value) in _DATA:
+                kinds[name] = type(value)
             else:
                 self.sound = False
         bare = not (function.__closure__ or function.__kwdefaults__ or function.__dict__)
         if bare and all(map(_is_small, defaults or ())):
-            self._functions.append((weakref.ref(function), code, defaults, values, others))
+            self._functions.append((weakref.ref(function), code, defaults, values, others, kinds))
         else:
             self.sound = False
 
@@ -54,7 +61,7 @@ class Grounds:
         """Whether everything is as it was found, beginning with ``function``."""
         if self._functions[-1][0]() is not function:
             return False
-        for reference, code, defaults, values, others in self._functions:
+        for reference, code, defaults, values, others, kinds in self._functions:
             each = reference()
             if each is None or each.__code__ is not code or each.__defaults__ is not defaults:
                 return False
@@ -63,7 +70,12 @@ class Grounds:
             if not _reach.makes_its_like(each):
                 return False
             for name, value in values.items():
-                if _bound(each, name) is not value:
+                now = _bound(each, name)
+                if now is not value and not (_is_small(now) and _is_small(value)):  # counters and the like
+                    return False
+            for name, kind in kinds.items():
+                now = _bound(each, name)
+                if type(now) is not kind or not is_small_data(now, MOST_DATA):
                     return False
             for name, other in others.items():
                 value = other()

@@ -7,9 +7,10 @@ from __future__ import annotations
 import opcode
 import re
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
-from . import _own_objects, _pure_names, _reach
+from . import _native, _own_objects, _pure_names, _reach
 from ._homes import MISSING
 from ._plain import keeps_order
 
@@ -41,6 +42,10 @@ _SET_OPERATORS = frozenset({"BUILD_SET", "SET_ADD", "SET_UPDATE"})
 _ASYNC = 0x80 | 0x100 | 0x200  # coroutines and asynchronous generators
 _MOST_INSTRUCTIONS = 3_000  # of code that can not be isolated anyway; to look at them takes a millisecond
 _COMPREHENSIONS = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"})
+
+
+# What `with` may wait for and still keep to data: who has one gives it back, whatever other items do.
+LOCKS = frozenset({type(threading.Lock()), type(threading.RLock()), _native.SafeLock, _native.SafeRLock})
 
 
 _Modules = tuple[frozenset[str], frozenset[str]]
@@ -76,6 +81,7 @@ class CodeCheck:
         self._process = process
         self._flags: set[str] = set()  # what is harmless by itself
         self._namespace: dict[str, Any] = {}  # the globals of the function whose code is looked at
+        self._cells: dict[str, Any] = {}  # the variables of the scopes around it
         self._instructions = 0
 
     def _keeps(self, what: str) -> None:
@@ -94,10 +100,15 @@ class CodeCheck:
             raise Impure(f"{self.keeps}, and it reaches too much code to be looked at")
         before: tuple[str, int] = ("", 0)
         handles = False
+        locks = False  # one was loaded just before
         values = 0  # functions that were loaded just before, not to be called
         for number, argument in _reach.instructions(code):
             operation = opcode.opname[number]
-            if operation == "STORE_GLOBAL":
+            if locks and (operation != "BEFORE_WITH" or _jumps_to(code, operation)):
+                raise Impure(f"{name} uses a lock, and not by `with` alone")
+            if locks:
+                self._keeps(f"{name} uses a lock")
+            elif operation == "STORE_GLOBAL":
                 self._keeps(f"{name} {_REASONS[operation]}")
             elif operation in _ATTRIBUTES:
                 self._keeping_attribute(code.co_names[argument >> _ATTRIBUTES[operation]], operation, name)
@@ -127,8 +138,9 @@ class CodeCheck:
                 if handles:
                     self._flags.add("catches much")
                 handles = True
-            elif operation == "CHECK_EXC_MATCH":
+            elif operation in ("CHECK_EXC_MATCH", "WITH_EXCEPT_START"):
                 handles = False
+            locks = self._is_lock(code, operation, argument, outer)
             values = self._values(code, operation, argument, values)
             before = (operation, argument)
         if handles:  # an `except` without a class, or `finally`
@@ -140,6 +152,15 @@ class CodeCheck:
                 self._code(constant, name, outer, modules)
             elif isinstance(constant, frozenset) and (self._process or not keeps_order(constant)):
                 raise Impure(f"{name} has a set among its constants whose order is not sure")
+
+    def _is_lock(self, code: CodeType, operation: str, argument: int, outer: frozenset[str]) -> bool:
+        """Whether the instruction loads one, from a global or a scope around the function."""
+        if operation == "LOAD_GLOBAL":
+            return type(self._namespace.get(code.co_names[argument >> 1])) in LOCKS
+        if operation == "LOAD_DEREF":
+            variable = code._varname_from_oparg(argument)  # type: ignore[attr-defined]
+            return variable in outer and type(self._cells.get(variable)) in LOCKS
+        return False
 
     def _values(self, code: CodeType, operation: str, argument: int, before: int) -> int:
         """How many functions and classes have been loaded, one after another, that are not called at once."""

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 from . import _own_objects, _pure_names, _reach, _untouched
 from ._homes import MISSING
-from ._known import Grounds
+from ._known import MOST_DATA, Grounds
 from ._native import is_small_data
 from ._plain import is_plain
-from ._pure_code import CodeCheck, Impure, ImpureCode, ImpureGlobal
+from ._pure_code import LOCKS, CodeCheck, Impure, ImpureCode, ImpureGlobal
 from ._shipping import is_original_builtin
 
 __all__: list[str] = []
@@ -29,7 +29,6 @@ _CATCHES_MUCH = frozenset({"Exception", "BaseException", "RuntimeError", "Recurs
 _GENERATOR = 0x20
 _DESCRIPTORS = (types.MethodDescriptorType, types.ClassMethodDescriptorType)
 _CONTAINERS = frozenset({list, dict, set, tuple, bytearray})
-MOST_DATA = 10_000  # elements in what a function keeps; to look at them takes a fiftieth of a millisecond
 _MOST_CONTAINERS = 20  # of such
 _MOST_CONSTANTS = 100_000  # elements of tuples that never change; ten milliseconds
 _TEXTS = frozenset({str, bytes, int, bool, type(None)})
@@ -218,7 +217,8 @@ class _Check(CodeCheck):
                 value = cell.cell_contents
             except ValueError:
                 raise Impure(f"variable {variable!r} of {name} has no value yet") from None
-            self._reached(value, names.cells.get(variable) or {()}, f"variable {variable!r} of {name}")
+            if type(value) not in LOCKS:  # which its code shows what it does with
+                self._reached(value, names.cells.get(variable) or {()}, f"variable {variable!r} of {name}")
         namespace = function.__globals__
         if type(namespace) is not dict or type(function.__builtins__) is not dict:
             raise Impure(f"{name} has globals in an object of a class of its own")
@@ -228,11 +228,13 @@ class _Check(CodeCheck):
             raise Impure(f"{name} has globals with other builtins than it has itself")
         cells = dict(zip(code.co_freevars, map(_content, function.__closure__ or ()), strict=True))
         modules = _names_of_modules(namespace), _names_of_modules(cells)
-        self._namespace = namespace
+        self._namespace, self._cells = namespace, cells
         self._code(code, name, frozenset(code.co_freevars), modules)
         bound = {"__name__": namespace["__name__"]}
         for each, chains in names.globals.items():
             value = bound[each] = namespace.get(each, MISSING)
+            if type(value) in LOCKS:
+                continue
             if value is not MISSING:
                 try:
                     self._reached(value, chains, f"global {each!r}")

@@ -287,21 +287,6 @@ def test_one_worker_is_never_isolated(eager: None) -> None:
     assert "one worker" in report.reason
 
 
-@pytest.mark.parametrize("maxsize", [None, 100])
-def test_a_cache_is_filled_as_in_a_loop(maxsize: int | None) -> None:
-    def remainder(n: int) -> int:
-        return n % 7
-
-    outcomes = []
-    for run_map in (lambda *given: list(map(*given)), functools.partial(safe_parallel_map, explain=True)):
-        cached = functools.lru_cache(maxsize)(remainder)
-        results = run_map(cached, [n % 300 for n in range(3_000)])
-        outcomes.append((results, cached.cache_info()))
-    assert outcomes[0] == outcomes[1]
-    report = outcomes[1][0].report  # type: ignore[attr-defined]
-    assert report.mode == "inline", report
-
-
 def test_a_function_with_state_says_why_it_is_not_isolated(eager: None) -> None:
     kept: list[int] = []
     report = safe_parallel_map(lambda n: kept.append(work(n)), range(80), 2, explain=True).report
@@ -512,23 +497,6 @@ def test_items_whose_own_code_may_wait_are_for_threads(before: int, function: An
     found = safe_parallel_map(function, items, 2, explain=True)
     assert found == [*range(before), expected, expected]
     assert found.report.mode == "threads"
-
-
-def test_cheap_items_with_a_lock_stay_with_one_worker() -> None:
-    lock = threading.Lock()
-    entered = [0]
-
-    def enter(n: int) -> int:
-        with lock:
-            entered[0] += 1
-            return n
-
-    found = safe_parallel_map(enter, range(100_000), 4, explain=True)
-    assert found == list(range(100_000))
-    assert entered == [100_000]
-    assert (found.report.mode, found.report.workers) == ("threads", 1)
-    with pytest.raises(TimeoutError):
-        safe_parallel_map(enter, range(2_000_000), 4, timeout=0.05)
 
 
 def test_items_after_which_come_others_are_each_run_once() -> None:

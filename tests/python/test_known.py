@@ -164,7 +164,6 @@ def test_what_can_change_in_place_is_always_looked_at(looks: list[Any]) -> None:
     names: dict[str, Any] = {"__name__": __name__, "TABLE": table, "OWN": Own, "BIG": (1, 2)}
     exec(
         """
-def data(x): return TABLE[0]
 def own(x): return OWN.value
 def big(x): return BIG[0]
 def default(x, table=TABLE): return table[0]
@@ -177,11 +176,47 @@ def again(x):
 """,
         names,
     )
-    functions = [closure, *(names[each] for each in ("data", "own", "big", "default", "keyword", "again"))]
+    functions = [closure, *(names[each] for each in ("own", "big", "default", "keyword", "again"))]
     for function in functions:
         for _ in range(2):
             assert _purity.judge(function).keeps_to_data, function
     assert looks == [each for each in functions for _ in range(2)]
+
+
+COUNTS = """
+def work(x):
+    global COUNT
+    with LOCK:
+        COUNT += 1
+        TABLE[x & 7] = x
+    return x
+"""
+
+
+def test_data_and_counters_may_change_but_not_become_something_else(looks: list[Any]) -> None:
+    waits = threading.Event().wait
+    names: dict[str, Any] = {"__name__": __name__, "TABLE": [0] * 8, "COUNT": 1, "LOCK": LOCK}
+    exec(COUNTS, names)
+    work = names["work"]
+    assert _purity.judge(work).keeps_to_data
+    assert work(3) == 3
+    names["TABLE"] = ["another", {"list": 1}]
+    names["COUNT"] = 0.5
+    assert _purity.judge(work).keeps_to_data
+    assert len(looks) == 1
+    for name, value in (("TABLE", [waits]), ("TABLE", (waits,)), ("TABLE", [0] * 20_000), ("COUNT", waits)):
+        with mock.patch.dict(names, {name: value}):
+            assert not _purity.judge(work).keeps_to_data
+        assert _purity.judge(work).keeps_to_data
+    looks.clear()
+    names["TABLE"].append(waits)
+    assert not _purity.judge(work).keeps_to_data
+    names["TABLE"].pop()
+    with mock.patch.dict(names, LOCK=threading.Lock()):
+        assert _purity.judge(work).keeps_to_data
+    with mock.patch.dict(names, LOCK=waits):
+        assert not _purity.judge(work).keeps_to_data
+    assert len(looks) == 3
 
 
 def test_what_the_program_does_is_seen_each_time() -> None:

@@ -163,44 +163,6 @@ class Replaced(Named):
 Replaced.__new__ = lambda cls, *_: threading.get_ident()  # type: ignore[method-assign, assignment]
 
 
-@functools.lru_cache
-def squared(x: int) -> int:
-    return x * x
-
-
-@functools.lru_cache
-def kept_ident(x: int) -> int:
-    return threading.get_ident()
-
-
-@functools.cache
-def fibonacci(n: int) -> int:
-    return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)
-
-
-@functools.lru_cache
-def seems_squared(x: int) -> int:
-    return threading.get_ident()
-
-
-seems_squared.__wrapped__ = squared.__wrapped__  # type: ignore[method-assign]
-
-
-@functools.lru_cache(maxsize=2_000)
-def full(x: int) -> int:
-    return x
-
-
-@functools.lru_cache
-def function_of(x: int) -> Any:
-    return lambda: x
-
-
-function_of(1)
-for number in range(1_500):
-    full(number)
-
-
 def matches(x: int) -> Any:
     match point:
         case Point(x=found):
@@ -306,9 +268,6 @@ KEEPING = [
     lambda x: Named(x).both(),
     lambda x: BelowNamed(x, 2).two,
     matches,
-    squared,
-    fibonacci,
-    lambda x: squared(x) + fibonacci(x),
 ]
 DOING_MORE = [
     guarded.get,
@@ -329,12 +288,6 @@ DOING_MORE = [
     lambda x: holding.one,
     lambda x: Replaced(x),
     lambda x: vars_of(x),
-    kept_ident,
-    lambda x: kept_ident(x),
-    seems_squared,
-    full,  # of which there is too much to be sure what it calls
-    function_of,
-    functools.lru_cache(time.sleep),
     matches_function,
     lambda x: documented.__doc__,
     lambda x: hides.lock,
