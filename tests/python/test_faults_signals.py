@@ -81,9 +81,10 @@ def test_ctrl_c_in_a_with_block_ends_the_program() -> None:
 def test_ctrl_c_ends_a_map_of_cheap_items() -> None:
     program = """
         lock = threading.Lock()
-        def enter(n):
-            with lock:
-                return n
+        def enter(n):  # in a worker, as it may wait
+            lock.acquire()
+            lock.release()
+            return n
         items = [0] * 10_000_000
         try:
             press_when(lambda: True)
