@@ -82,6 +82,11 @@ def one_of_two(x: Any) -> int:
         return 1
 
 
+def one_or_the_other(x: Any) -> int:
+    with x or LOCK:
+        return 1
+
+
 def another_name(x: int) -> int:
     lock = LOCK
     with lock:
@@ -156,6 +161,7 @@ DOING_MORE = [
     passes_its_lock,
     acquires,
     one_of_two,
+    one_or_the_other,
     another_name,
     notified,
     of_default,
