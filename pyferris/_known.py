@@ -22,7 +22,7 @@ __all__: list[str] = []
 MOST_DATA = 10_000  # elements in what a function keeps; to look at them takes a fiftieth of a millisecond
 _DATA = frozenset({list, dict, set, bytearray})
 
-_SMALL = frozenset({float, complex, bool, type(None), type(...)})
+_SMALL = frozenset({bool, type(None), type(...)})
 _LONGEST = 1_000  # letters, bytes or bits that are kept
 
 
@@ -100,6 +100,8 @@ def _bound(function: Any, name: str) -> Any:
 
 def _is_small(value: Any) -> bool:
     kind = type(value)
+    if kind is float or kind is complex:
+        return bool(value == value)  # a nan can be told from another
     if kind is int:
         size: int = value.bit_length()
         return size <= _LONGEST

@@ -4,6 +4,7 @@
 # pyright: reportUnknownLambdaType=false, reportUnknownParameterType=false
 from __future__ import annotations
 
+import builtins
 import opcode
 import re
 import sys
@@ -11,7 +12,6 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from . import _native, _own_objects, _pure_names, _reach
-from ._homes import MISSING
 from ._plain import keeps_order
 
 if TYPE_CHECKING:
@@ -41,6 +41,32 @@ _BINARY: Any = vars(opcode)["_nb_ops"]
 _SET_BINARY = frozenset(number for number, (_, sign) in enumerate(_BINARY) if sign.rstrip("=") in ("&", "|", "-", "^"))
 _SET_OPERATORS = frozenset({"BUILD_SET", "SET_ADD", "SET_UPDATE"})
 _ASYNC = 0x80 | 0x100 | 0x200  # coroutines and asynchronous generators
+_GENERATOR = 0x20
+_DATA_ATTRIBUTES = frozenset({"denominator", "imag", "numerator", "real", "start", "step", "stop"})
+# What is done with what was loaded, but to call it, or another with it.
+_KEEPING = frozenset(
+    [
+        "BUILD_CONST_KEY_MAP",
+        "BUILD_LIST",
+        "BUILD_MAP",
+        "COPY",
+        "JUMP_BACKWARD",
+        "JUMP_FORWARD",
+        "JUMP_IF_FALSE_OR_POP",
+        "JUMP_IF_TRUE_OR_POP",
+        "LIST_APPEND",
+        "MAP_ADD",
+        "RETURN_VALUE",
+        "STORE_DEREF",
+        "STORE_FAST",
+        "STORE_FAST_LOAD_FAST",
+        "STORE_FAST_STORE_FAST",
+        "STORE_GLOBAL",
+        "STORE_SUBSCR",
+        "SWAP",
+        "YIELD_VALUE",
+    ]
+)
 _MOST_INSTRUCTIONS = 3_000  # of code that can not be isolated anyway; to look at them takes a millisecond
 _COMPREHENSIONS = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"})
 
@@ -84,6 +110,7 @@ class CodeCheck:
         self._namespace: dict[str, Any] = {}  # the globals of the function whose code is looked at
         self._cells: dict[str, Any] = {}  # the variables of the scopes around it
         self._instructions = 0
+        self._leads: dict[CodeType, list[tuple[str, int]]] = {}  # see `_led_to`
 
     def _keeps(self, what: str) -> None:
         self.keeps = self.keeps or what
@@ -102,11 +129,13 @@ class CodeCheck:
         before: tuple[str, int] = ("", 0)
         handles = False
         locks = False  # one was loaded just before
-        values = 0  # functions that were loaded just before, not to be called
+        values = 0, 0  # functions and classes that were loaded just before, not to be called, and classes
         for number, argument in _reach.instructions(code):
             operation = opcode.opname[number]
-            if locks and (operation != "BEFORE_WITH" or _jumps_to(code, operation)):
+            if locks and (operation != "BEFORE_WITH" or self._jumps_to(code, operation)):
                 raise Impure(f"{name} uses a lock, and not by `with` alone")
+            if locks and code.co_flags & _GENERATOR:
+                raise Impure(f"{name} uses a lock, and may be left with it")
             if locks:
                 self._keeps(f"{name} uses a lock")
             elif operation == "STORE_GLOBAL":
@@ -131,7 +160,7 @@ class CodeCheck:
                 self._flags.add("raises again")
                 if sys.exception() is not None:
                     raise Impure(f"{name} may raise what its caller handles")
-            elif operation == "BUILD_SET" and values:
+            elif operation == "BUILD_SET" and values[0]:
                 raise Impure(f"{name} makes a set of functions or classes, whose order their addresses decide on")
             elif operation in _SET_OPERATORS and self._process:
                 raise Impure(f"{name} makes a set, whose order differs between processes")
@@ -141,8 +170,12 @@ class CodeCheck:
                 handles = True
             elif operation in ("CHECK_EXC_MATCH", "WITH_EXCEPT_START"):
                 handles = False
+            if operation in _SET_OPERATORS:
+                self._flags.add("sets")
+            if values[0] and (operation in _KEEPING or (operation == "BUILD_TUPLE" and values[0] > values[1])):
+                self._flags.add("functions as values")
             locks = self._is_lock(code, operation, argument, outer)
-            values = self._values(code, operation, argument, values)
+            values = self._values(code, operation, argument, before, values)
             before = (operation, argument)
         if handles:  # an `except` without a class, or `finally`
             self._flags.add("catches much")
@@ -163,28 +196,47 @@ class CodeCheck:
             return variable in outer and type(self._cells.get(variable)) in LOCKS
         return False
 
-    def _values(self, code: CodeType, operation: str, argument: int, before: int) -> int:
-        """How many functions and classes have been loaded, one after another, that are not called at once."""
+    def _values(
+        self, code: CodeType, operation: str, argument: int, before: tuple[str, int], loaded: tuple[int, int]
+    ) -> tuple[int, int]:
+        """How many functions and classes have been loaded, one after another, that are not called at once; and classes.
+
+        ``loaded``: the same before this instruction; ``before``: the one before it.
+        """
         if operation in ("LOAD_FAST", "LOAD_CONST", "PUSH_NULL", "LOAD_SMALL_INT"):
-            return before
+            return loaded
+        value: Any = None
         if operation == "LOAD_GLOBAL" and not argument & 1:
-            name = code.co_names[argument >> 1]
-            value = self._namespace.get(name, MISSING)
-            if issubclass(type(value), (_reach.Function, _reach.Builtin, type)) or value is MISSING:
-                if type(value) is _reach.Function:
-                    self._flags.add("passes functions on")
-                return before + 1
-        return 0
+            value = self._global(code.co_names[argument >> 1])
+        elif operation == "LOAD_DEREF":
+            value = self._cells.get(code._varname_from_oparg(argument))  # type: ignore[attr-defined]
+        elif operation == "LOAD_ATTR" and not (_NEWER and argument & 1):
+            attribute = code.co_names[argument >> _NEWER]
+            holder = self._global(code.co_names[before[1] >> 1]) if before[0] == "LOAD_GLOBAL" else None
+            known = type(holder) is _reach.Module
+            value = holder.__dict__.get(attribute) if known else len if attribute not in _DATA_ATTRIBUTES else None
+            if loaded[0] and holder is not None and not known:
+                loaded = loaded[0] - 1, loaded[1]  # it stands for that
+        if not issubclass(type(value), (_reach.Function, _reach.Builtin, type)):
+            return 0, 0
+        if type(value) is _reach.Function:
+            self._flags.add("passes functions on")
+        return loaded[0] + 1, loaded[1] + issubclass(type(value), type)
+
+    def _global(self, name: str) -> Any:
+        """What a global is bound to, or a builtin of that name."""
+        return self._namespace.get(name, getattr(builtins, name, None))
 
     def _identity(self, code: CodeType, before: tuple[str, int], name: str) -> None:
         operation, argument = before
-        if operation == "LOAD_CONST" and not _jumps_to(code, "IS_OP"):
+        if operation == "LOAD_CONST" and not self._jumps_to(code, "IS_OP"):
             value = code.co_consts[argument]
             if value is None or value is True or value is False or value is ...:
                 return
         if operation == "LOAD_GLOBAL":
             kind = code.co_names[argument >> 1]
-            if kind in ("int", "str", "float", "list", "dict") and kind not in self._namespace:
+            builtin = kind in ("int", "str", "float", "list", "dict") and kind not in self._namespace
+            if builtin and not self._jumps_to(code, "IS_OP"):
                 return
         self._keeps(f"{name} compares by identity")
 
@@ -204,16 +256,33 @@ class CodeCheck:
             self._flags.add("decodes")
         if attribute in _pure_names.ATTRIBUTES:
             return
-        if before[0] == "LOAD_GLOBAL" and code.co_names[before[1] >> 1] in modules[0]:
+        of_module = (before[0] == "LOAD_GLOBAL" and code.co_names[before[1] >> 1] in modules[0]) or (
+            before[0] == "LOAD_DEREF" and code._varname_from_oparg(before[1]) in modules[1]  # type: ignore[attr-defined]
+        )
+        if of_module and not self._jumps_to_attribute(code, attribute):
             return  # looked at with the globals
-        if before[0] == "LOAD_DEREF" and code._varname_from_oparg(before[1]) in modules[1]:  # type: ignore[attr-defined]
-            return
         if attribute == "format" and before[0] == "LOAD_CONST":
             text = code.co_consts[before[1]]
-            jumps = _jumps_to(code, "LOAD_ATTR", "LOAD_METHOD", attribute=attribute)
+            jumps = self._jumps_to_attribute(code, attribute)
             if isinstance(text, str) and not jumps and not re.search(r"\{[^{}]*[.\[]", text):
                 return
         self._keeping_attribute(attribute, operation, name)
+
+    def _jumps_to(self, code: CodeType, *operations: str, attribute: str | None = None) -> bool:
+        """Whether a jump may bring another operand to such an instruction than what is loaded just before it.
+
+        ``attribute``: to one that takes this attribute of its operand.
+        """
+        if code not in self._leads:
+            self._leads[code] = _led_to(code)
+        return any(
+            operation in operations
+            and (attribute is None or code.co_names[argument >> (_NEWER and operation == "LOAD_ATTR")] == attribute)
+            for operation, argument in self._leads[code]
+        )
+
+    def _jumps_to_attribute(self, code: CodeType, attribute: str) -> bool:
+        return self._jumps_to(code, "LOAD_ATTR", "LOAD_METHOD", attribute=attribute)
 
     def _pattern(self, code: CodeType, before: tuple[str, int], positional: int, name: str) -> None:
         """A pattern that takes attributes, by the names that are loaded before, and those that its class has."""
@@ -231,18 +300,6 @@ class CodeCheck:
         if not _own_objects.may_be_used(attribute):
             raise Impure(reason)
         self._keeps(reason)
-
-
-def _jumps_to(code: CodeType, *operations: str, attribute: str | None = None) -> bool:
-    """Whether a jump may bring another operand to such an instruction than what is loaded just before it.
-
-    ``attribute``: to one that takes this attribute of its operand.
-    """
-    return any(
-        operation in operations
-        and (attribute is None or code.co_names[argument >> (_NEWER and operation == "LOAD_ATTR")] == attribute)
-        for operation, argument in _led_to(code)
-    )
 
 
 def _led_to(code: CodeType) -> list[tuple[str, int]]:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import functools
-import gc
 import operator
 import re
 import sys
@@ -15,6 +14,7 @@ import weakref
 from typing import Any, NamedTuple
 
 from . import _own_objects, _pure_names, _reach, _untouched
+from ._caches import CACHED, cached_by
 from ._homes import MISSING
 from ._known import MOST_DATA, Grounds
 from ._native import is_small_data
@@ -34,8 +34,6 @@ _MOST_CONSTANTS = 100_000  # elements of tuples that never change; ten milliseco
 _TEXTS = frozenset({str, bytes, int, bool, type(None)})
 _TOOL_OF: Any = getattr(vars(sys).get("monitoring"), "get_tool", None)
 _NO_TOOLS = [None] * 6
-_CACHED: Any = type(functools.lru_cache(len))
-_MOST_CACHED = 1_000  # results of a cache of limited size that are gone through
 _TYPES = (bool, int, float, complex, str, bytes, bytearray, tuple, list, dict, set, frozenset, range)
 
 
@@ -73,7 +71,7 @@ def judge(function: Any, library: set[str] | None = None, *, process: bool = Fal
     ``library``: gets the modules that it uses, which must be the same elsewhere: see ``_library``. ``process``:
     elsewhere is another process, where sets of strings have another order.
     """
-    if type(function) is _CACHED and (cached := _cached_by(function)) is not None:
+    if type(function) is CACHED and (cached := cached_by(function)) is not None:
         return Verdict(_not_plain(function), judge(cached, library, process=process).keeps_to_data)
     names = _reach.names_of(function.__code__) if type(function) is _reach.Function else None
     known = None if names is None else _known_refusal(function, names)
@@ -189,6 +187,8 @@ class _Check(CodeCheck):
             raise Impure("it copies objects of one's own, as copyreg says")
         if {"positional patterns", "makes classes"} <= self._flags:
             raise Impure("it may match classes that it makes")
+        if {"sets", "functions as values"} <= self._flags:
+            self._keeps("it may make a set of functions or classes, whose order their addresses decide on")
         if "recursive" in self._flags and catches:
             raise Impure("it is recursive and catches errors that the depth of the stack decides on")
         if "passes functions on" in self._flags and catches:
@@ -261,6 +261,8 @@ class _Check(CodeCheck):
             raise Impure(f"{name} uses {each}, whose order differs between processes")
         if each == "type":
             self._flags.add("makes classes")
+        if each in ("set", "frozenset"):
+            self._flags.add("sets")
         if each in _CATCHES_MUCH:
             self._flags.add("catches much")
         if each in ("RecursionError", "MemoryError"):
@@ -272,7 +274,7 @@ class _Check(CodeCheck):
         if type(value) is _reach.Module:
             self._module(value, chains, what)
             return
-        if type(value) is _reach.Function and any(chains):
+        if type(value) in (_reach.Function, CACHED) and any(chains):
             raise Impure(f"{what} is a function whose attributes are used")
         self._value(value, what)
 
@@ -291,7 +293,7 @@ class _Check(CodeCheck):
         reason = f"{what} is {_article(kind)}, which is not known to stay the same"
         self._keeps(reason)
         self._containers += kind in _CONTAINERS
-        if kind is _CACHED and (cached := _cached_by(value)) is not None:
+        if kind is CACHED and (cached := cached_by(value)) is not None:
             self._function(cached)
             return
         data = self._containers <= _MOST_CONTAINERS and kind in _CONTAINERS and is_small_data(value, MOST_DATA)
@@ -378,18 +380,6 @@ def _name(function: Any) -> str:
 
 def _not_plain(function: Any) -> str:
     return f"{_name(function)} is {_article(type(function))}, not a plain function"
-
-
-def _cached_by(cache: Any) -> Any:
-    """The function whose results an ``lru_cache`` keeps. None if that is no plain function, or takes long to find out.
-
-    ``__wrapped__`` may have been bound to another.
-    """
-    info = _CACHED.cache_info(cache)
-    if info.maxsize is not None and info.currsize > _MOST_CACHED:
-        return None
-    found = [each for each in gc.get_referents(cache) if type(each) is _reach.Function]
-    return found[0] if len(found) == 1 else None
 
 
 def _article(kind: type) -> str:

@@ -342,8 +342,11 @@ def judge(module: Any, name: str, value: Any) -> tuple[int, Any]:
         return _judge_named(module, name, value)
     function: Any = value.__func__ if kind is types.MethodType else None
     if is_a(function, Function):  # like those of the module random
+        defined = str(function.__globals__.get("__name__"))
         if own_space(function.__globals__) or is_own(type(value.__self__).__module__):
             return PATCHED, value
+        if not _akin(defined, module.__name__):
+            return PATCHED, value  # another module's
         if function.__name__ != name and module.__dict__.get(function.__name__) == value:
             return REFERRED, (module.__name__, function.__name__)
     return ORIGINAL, None

@@ -3,12 +3,14 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
+import builtins
 import operator
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 from . import _native, _pure_names, _reach
+from ._shipping import is_original_builtin
 
 __all__: list[str] = []
 
@@ -21,12 +23,24 @@ _BELOW = {
 }
 
 
+# What a library's functions find among builtins; others put names of theirs there as well.
+_BUILTINS = (
+    {name for name, value in vars(builtins).items() if is_original_builtin(name, value)}
+    | _pure_names.BUILTINS
+    | _pure_names.KEEPING_BUILTINS
+) - {"__debug__", "__doc__", "__name__", "copyright", "credits", "exit", "license", "quit"}
+_seen_builtins: Any = None  # a snapshot of them
+
+
 # Of modules that were found as they came: these modules, and a snapshot of all that was looked at.
 _seen: dict[str, tuple[list[Any], Any]] = {}
 
 
 def find_patched(name: str) -> str | None:
-    """What has been patched of module ``name`` and those below it: "module.attribute". None if nothing."""
+    """What has been patched of module ``name``, those below it, and builtins: "module.attribute". None if nothing."""
+    replaced = _find_replaced_builtin()
+    if replaced is not None:
+        return f"builtins.{replaced}"
     names = (name, *_BELOW.get(name, ()))
     modules = [sys.modules.get(each) for each in names]
     seen = _seen.get(name)
@@ -46,6 +60,19 @@ def find_patched(name: str) -> str | None:
                 return f"{each}.{attribute}"
     if _native.is_unchanged(snapshot):  # while it was looked at
         _seen[name] = modules, snapshot
+    return None
+
+
+def _find_replaced_builtin() -> str | None:
+    global _seen_builtins
+    if _seen_builtins is not None and _native.is_unchanged(_seen_builtins):
+        return None
+    snapshot = _native.take_snapshot([builtins.__dict__])
+    for name in _BUILTINS:
+        if not is_original_builtin(name, vars(builtins).get(name, _reach)):
+            return name
+    if _native.is_unchanged(snapshot):  # while it was looked at
+        _seen_builtins = snapshot
     return None
 
 

@@ -15,6 +15,7 @@ import json
 import math
 import operator
 import re
+import statistics
 import sys
 import textwrap
 import warnings
@@ -62,6 +63,15 @@ def case_partial_method() -> Made:
     return patched(
         lambda n: fractions.Fraction(n, 7).limit_denominator(5), fractions.Fraction, "limit_denominator", method
     )
+
+
+def case_builtin_of_a_function_of_statistics() -> Made:
+    real = sorted
+
+    def four_are_nothing(data: Any, **options: Any) -> list[Any]:
+        return [0] * 4 if type(data) is list and len(data) == 4 else real(data, **options)
+
+    return patched(lambda n: statistics.median([n, 1, 3, 9]), builtins, "sorted", four_are_nothing)
 
 
 def case_mock_for_a_method() -> Made:

@@ -91,6 +91,7 @@ CHANGES: dict[str, Change] = {
     "a function that it calls": _in_globals(helper=impure),
     "one that this calls": _in_globals(deeper=impure),
     "a constant": _in_globals(LIMIT=LOCK),
+    "a number": _in_globals(LIMIT=math.nan),
     "a pattern": _in_globals(WORD=LOCK),
     "a module": _in_globals(math=types.SimpleNamespace(sqrt=abs)),
     "a builtin, by a global": _in_globals(max=impure),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -87,6 +88,11 @@ def one_or_the_other(x: Any) -> int:
         return 1
 
 
+def leaves_it(x: int) -> Iterator[int]:
+    with LOCK:
+        yield x
+
+
 def another_name(x: int) -> int:
     lock = LOCK
     with lock:
@@ -146,6 +152,46 @@ for number in range(1_500):
     full(number)
 
 
+@functools.lru_cache
+def with_attributes(x: int) -> int:
+    return x
+
+
+with_attributes.wait = time.sleep  # type: ignore[attr-defined]
+
+
+class Waits:
+    def __call__(self, x: object) -> Any:
+        return (lambda: 0) if x is None else threading.Event().wait(30)
+
+    def __hash__(self) -> int:
+        return 1
+
+
+of_an_object = functools.lru_cache(10)(Waits())
+of_an_object(None)  # the only function that can be seen there
+
+
+@functools.cache
+def a_lock(x: int) -> Any:
+    return LOCK if x == 1 else x
+
+
+@functools.lru_cache
+def of_objects(x: object) -> int:
+    return 1
+
+
+@functools.lru_cache
+def a_class(x: object) -> type:
+    return Point
+
+
+a_lock(1)
+of_objects(Waits())
+a_class(1)
+
+
 KEEPING = [
     counts,
     nested,
@@ -173,6 +219,14 @@ DOING_MORE = [
     seems_squared,
     full,  # of which there is too much to be sure what it calls
     function_of,
+    with_attributes,
+    of_an_object,
+    a_lock,
+    lambda x: a_lock(x),
+    of_objects,
+    a_class,
+    lambda x: squared.cache_info(),
+    lambda x: list(leaves_it(x)),
     functools.lru_cache(time.sleep),
 ]
 
