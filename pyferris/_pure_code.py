@@ -42,30 +42,21 @@ _SET_BINARY = frozenset(number for number, (_, sign) in enumerate(_BINARY) if si
 _SET_OPERATORS = frozenset({"BUILD_SET", "SET_ADD", "SET_UPDATE"})
 _ASYNC = 0x80 | 0x100 | 0x200  # coroutines and asynchronous generators
 _GENERATOR = 0x20
+_LOADS = _pure_names.words(
+    """
+    LOAD_CONST LOAD_FAST LOAD_FAST_BORROW LOAD_FAST_BORROW_LOAD_FAST_BORROW LOAD_FAST_CHECK LOAD_FAST_LOAD_FAST
+    LOAD_SMALL_INT PUSH_NULL
+    """
+)
+_RESULTS = frozenset({"BINARY_OP", "BINARY_SUBSCR", "CALL", "CALL_FUNCTION_EX", "CALL_KW", "COMPARE_OP", "CONTAINS_OP"})
 _DATA_ATTRIBUTES = frozenset({"denominator", "imag", "numerator", "real", "start", "step", "stop"})
 # What is done with what was loaded, but to call it, or another with it.
-_KEEPING = frozenset(
-    [
-        "BUILD_CONST_KEY_MAP",
-        "BUILD_LIST",
-        "BUILD_MAP",
-        "COPY",
-        "JUMP_BACKWARD",
-        "JUMP_FORWARD",
-        "JUMP_IF_FALSE_OR_POP",
-        "JUMP_IF_TRUE_OR_POP",
-        "LIST_APPEND",
-        "MAP_ADD",
-        "RETURN_VALUE",
-        "STORE_DEREF",
-        "STORE_FAST",
-        "STORE_FAST_LOAD_FAST",
-        "STORE_FAST_STORE_FAST",
-        "STORE_GLOBAL",
-        "STORE_SUBSCR",
-        "SWAP",
-        "YIELD_VALUE",
-    ]
+_KEEPING = _pure_names.words(
+    """
+    BUILD_CONST_KEY_MAP BUILD_LIST BUILD_MAP COPY JUMP_BACKWARD JUMP_FORWARD JUMP_IF_FALSE_OR_POP
+    JUMP_IF_TRUE_OR_POP LIST_APPEND MAP_ADD RETURN_VALUE STORE_DEREF STORE_FAST STORE_FAST_LOAD_FAST
+    STORE_FAST_STORE_FAST STORE_GLOBAL STORE_SUBSCR SWAP YIELD_VALUE
+    """
 )
 _MOST_INSTRUCTIONS = 3_000  # of code that can not be isolated anyway; to look at them takes a millisecond
 _COMPREHENSIONS = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"})
@@ -129,6 +120,7 @@ class CodeCheck:
         before: tuple[str, int] = ("", 0)
         handles = False
         locks = False  # one was loaded just before
+        sets = False
         values = 0, 0  # functions and classes that were loaded just before, not to be called, and classes
         for number, argument in _reach.instructions(code):
             operation = opcode.opname[number]
@@ -160,8 +152,6 @@ class CodeCheck:
                 self._flags.add("raises again")
                 if sys.exception() is not None:
                     raise Impure(f"{name} may raise what its caller handles")
-            elif operation == "BUILD_SET" and values[0]:
-                raise Impure(f"{name} makes a set of functions or classes, whose order their addresses decide on")
             elif operation in _SET_OPERATORS and self._process:
                 raise Impure(f"{name} makes a set, whose order differs between processes")
             elif operation == "PUSH_EXC_INFO":
@@ -171,7 +161,7 @@ class CodeCheck:
             elif operation in ("CHECK_EXC_MATCH", "WITH_EXCEPT_START"):
                 handles = False
             if operation in _SET_OPERATORS:
-                self._flags.add("sets")
+                sets = True
             if values[0] and (operation in _KEEPING or (operation == "BUILD_TUPLE" and values[0] > values[1])):
                 self._flags.add("functions as values")
             locks = self._is_lock(code, operation, argument, outer)
@@ -179,6 +169,9 @@ class CodeCheck:
             before = (operation, argument)
         if handles:  # an `except` without a class, or `finally`
             self._flags.add("catches much")
+        if sets:
+            self._flags.add("sets")
+            self._sets(code, name)
         for constant in code.co_consts:
             if isinstance(constant, _reach.Code):
                 if constant.co_freevars and constant.co_name not in _COMPREHENSIONS:
@@ -203,8 +196,17 @@ class CodeCheck:
 
         ``loaded``: the same before this instruction; ``before``: the one before it.
         """
-        if operation in ("LOAD_FAST", "LOAD_CONST", "PUSH_NULL", "LOAD_SMALL_INT"):
+        if operation in _LOADS:
             return loaded
+        value = self._function_loaded(code, operation, argument, before)
+        if value is None:
+            return 0, 0
+        if type(value) is _reach.Function:
+            self._flags.add("passes functions on")
+        return loaded[0] + 1, loaded[1] + issubclass(type(value), type)
+
+    def _function_loaded(self, code: CodeType, operation: str, argument: int, before: tuple[str, int]) -> Any:
+        """The function or class that the instruction loads, not to call it at once, or one that stands for it."""
         value: Any = None
         if operation == "LOAD_GLOBAL" and not argument & 1:
             value = self._global(code.co_names[argument >> 1])
@@ -213,15 +215,27 @@ class CodeCheck:
         elif operation == "LOAD_ATTR" and not (_NEWER and argument & 1):
             attribute = code.co_names[argument >> _NEWER]
             holder = self._global(code.co_names[before[1] >> 1]) if before[0] == "LOAD_GLOBAL" else None
-            known = type(holder) is _reach.Module
-            value = holder.__dict__.get(attribute) if known else len if attribute not in _DATA_ATTRIBUTES else None
-            if loaded[0] and holder is not None and not known:
-                loaded = loaded[0] - 1, loaded[1]  # it stands for that
-        if not issubclass(type(value), (_reach.Function, _reach.Builtin, type)):
-            return 0, 0
-        if type(value) is _reach.Function:
-            self._flags.add("passes functions on")
-        return loaded[0] + 1, loaded[1] + issubclass(type(value), type)
+            if type(holder) is _reach.Module:
+                value = holder.__dict__.get(attribute)
+            elif attribute not in _DATA_ATTRIBUTES:
+                value = len  # a method, say
+        return value if issubclass(type(value), (_reach.Function, _reach.Builtin, type)) else None
+
+    def _sets(self, code: CodeType, name: str) -> None:
+        """Whether one that the code shows is of functions: it follows where on the stack these are."""
+        depth, functions = 0, set[int]()
+        before: tuple[str, int] = ("", 0)
+        for number, argument in _reach.instructions(code):
+            operation = opcode.opname[number]
+            of_set = {"BUILD_SET": argument, "SET_ADD": 1, "SET_UPDATE": 0}.get(operation, 0)
+            if any(place >= depth - of_set for place in functions):
+                raise Impure(f"{name} makes a set of functions or classes, whose order their addresses decide on")
+            place = depth
+            depth += opcode.stack_effect(number, argument if number >= opcode.HAVE_ARGUMENT else None, jump=False)
+            functions = {each for each in functions if each < depth - (operation in _RESULTS)}
+            if self._function_loaded(code, operation, argument, before) is not None:
+                functions.add(place if operation != "LOAD_ATTR" else place - 1)
+            before = (operation, argument)
 
     def _global(self, name: str) -> Any:
         """What a global is bound to, or a builtin of that name."""

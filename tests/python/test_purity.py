@@ -356,6 +356,9 @@ IMPURE: list[tuple[Any, str]] = [
     (set_of_a_tuple, "set of functions"),
     (set_of_a_list, "set of functions"),
     (lambda x: {min if x else max, x * 2}, "set of functions"),
+    (lambda x: {min, x * 2}, "set of functions"),
+    (lambda x: {len(str(x)), x, max}, "set of functions"),
+    (lambda x: [each for each in {math.floor, x + 1}], "set of functions"),  # noqa: C416
     (lambda x: {math.floor, math.ceil}, "set of functions"),
     (lambda x: {x.upper, x.lower}, "set of functions"),
     (lambda x: sorted({str.upper, str.lower}, key=id), "set of functions|id"),
@@ -457,6 +460,8 @@ def test_impure(function: Any, reason: str) -> None:
         lambda x: {y: len(y) for y in {str(x), str(x + 1)}},
         lambda x: (math.pi, {x, math.floor(x / 2)}),
         lambda x: {x.real, x.imag},
+        lambda x: {len(str(x)), max(x, 1, key=abs), *map(int, str(x))},
+        lambda x: {sorted([x], key=lambda y: {y}.pop())[0] for _ in range(x)},
     ],
 )
 def test_sets_beside_functions_that_are_called(function: Any) -> None:
