@@ -334,34 +334,11 @@ def frame_in_variable(x: int) -> Any:
     return (lambda: made.gi_frame)()  # type: ignore[attr-defined]
 
 
-def set_of_variables(x: int) -> list[Any]:
-    one, other = min, max
-    return [each([x, 7]) for each in {one, other}]
-
-
-def set_of_a_tuple(x: int) -> Any:
-    return {*(min, max)}
-
-
-def set_of_a_list(x: int) -> Any:
-    return set([min, max])  # noqa: C405
-
-
 def conditional_identity(x: tuple[Any, bool]) -> bool:
     return x[0] is (NAMES if x[1] else int)
 
 
 IMPURE: list[tuple[Any, str]] = [
-    (set_of_variables, "set of functions"),
-    (set_of_a_tuple, "set of functions"),
-    (set_of_a_list, "set of functions"),
-    (lambda x: {min if x else max, x * 2}, "set of functions"),
-    (lambda x: {min, x * 2}, "set of functions"),
-    (lambda x: {len(str(x)), x, max}, "set of functions"),
-    (lambda x: [each for each in {math.floor, x + 1}], "set of functions"),  # noqa: C416
-    (lambda x: {math.floor, math.ceil}, "set of functions"),
-    (lambda x: {x.upper, x.lower}, "set of functions"),
-    (lambda x: sorted({str.upper, str.lower}, key=id), "set of functions|id"),
     (conditional_identity, "identity"),
     (lambda x: (x if x else math).floor, "attribute floor"),
     (two_handlers, "depth of the stack"),
@@ -450,23 +427,6 @@ def test_impure(function: Any, reason: str) -> None:
     found = _purity.why_impure(function)
     assert found is not None
     assert re.search(reason, found), found
-
-
-@pytest.mark.parametrize(
-    "function",
-    [
-        lambda x: sorted(set(map(str, range(x))), key=len),
-        lambda x: {int(y) for y in str(x)} if isinstance(x, (int, str)) else {*()},
-        lambda x: {y: len(y) for y in {str(x), str(x + 1)}},
-        lambda x: (math.pi, {x, math.floor(x / 2)}),
-        lambda x: {x.real, x.imag},
-        lambda x: {len(str(x)), max(x, 1, key=abs), *map(int, str(x))},
-        lambda x: {sorted([x], key=lambda y: {y}.pop())[0] for _ in range(x)},
-    ],
-)
-def test_sets_beside_functions_that_are_called(function: Any) -> None:
-    assert _purity.why_impure(function) is None
-    function(3)
 
 
 def test_a_builtin_that_a_library_s_function_uses_is_replaced() -> None:
