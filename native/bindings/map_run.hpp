@@ -12,9 +12,9 @@
 // Where there is a GIL, a reader that takes all at once takes the slots themselves, as the memory of its list.
 //
 // Each worker has a lane (item_claims.hpp) with a task of its own, which runs items for 200 µs at most and then goes to
-// the back of the pool's queue. A map is over when its items have all run, or when it was stopped and no lane runs any
-// more. One future stands for the whole: it is what `current_future()` gives inside an item, and its request to stop
-// stops the map.
+// the back of the pool's queue, or after 2 ms where nobody else needs the worker. A map is over when its items have all
+// run, or when it was stopped and no lane runs any more. One future stands for the whole: it is what `current_future()`
+// gives inside an item, and its request to stop stops the map.
 //
 // Ownership: the MapObject that its user reads and every queued or running task share the MapRun; the pool's list of
 // maps does until it is over. It holds the pool until then. Python objects are dropped by attached threads only.
@@ -214,6 +214,7 @@ class MapRun final : public std::enable_shared_from_this<MapRun> {
     }
     void end_at(std::uint64_t count) noexcept;
     PyObject* list_of_slots();
+    bool may_stay(const MapTask& task) const;
     bool run_lane(MapTask& task);
     ThreadPool::SubmitResult start_lanes(std::uint64_t most, std::size_t* started = nullptr);
     bool run_batch(MapTask& task, PyObject* batch);
