@@ -151,8 +151,8 @@ bool MapRun::run_lane(MapTask& task) {
     while (entered) {
         const std::uint64_t item = claims_.next(lane);
         if (item == ItemClaims::kNone || ends_before(item)) break;
+        if (count++ == 0 && began != entered_at) runs_.fetch_add(1, std::memory_order_relaxed);
         run_item(last = item);
-        ++count;
         if (is_stopping()) {
             claims_.give_up(lane);
             break;
@@ -162,7 +162,6 @@ bool MapRun::run_lane(MapTask& task) {
             const std::uint64_t now = now_ns();
             if (!claims_.is_exact() && now - began >= ItemClaims::kLongestRunNs) {
                 if (now - entered_at >= kLongestStayNs || !may_stay(task)) break;
-                runs_.fetch_add(1, std::memory_order_relaxed);
                 claims_.measured(now - began, count);
                 count_finished(std::exchange(count, 0));
                 began = now;
