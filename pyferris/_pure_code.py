@@ -35,13 +35,12 @@ _REASONS = {
 }
 # What sets an attribute or asks for that of a base class: how far its argument is shifted.
 _ATTRIBUTES = {"STORE_ATTR": 0, "DELETE_ATTR": 0, "LOAD_SUPER_ATTR": 2}
-_EXTENDED, _CACHE = opcode.opmap["EXTENDED_ARG"], opcode.opmap.get("CACHE", 0)
 _NEWER = sys.version_info >= (3, 12)
 _BINARY: Any = vars(opcode)["_nb_ops"]
 _SET_BINARY = frozenset(number for number, (_, sign) in enumerate(_BINARY) if sign.rstrip("=") in ("&", "|", "-", "^"))
 _SET_OPERATORS = frozenset({"BUILD_SET", "SET_ADD", "SET_UPDATE"})
 _ASYNC = 0x80 | 0x100 | 0x200  # coroutines and asynchronous generators
-_GENERATOR = 0x20
+GENERATOR = 0x20
 _LOADS = _pure_names.words(
     """
     LOAD_CONST LOAD_FAST LOAD_FAST_BORROW LOAD_FAST_BORROW_LOAD_FAST_BORROW LOAD_FAST_CHECK LOAD_FAST_LOAD_FAST
@@ -126,7 +125,7 @@ class CodeCheck:
             operation = opcode.opname[number]
             if locks and (operation != "BEFORE_WITH" or self._jumps_to(code, operation)):
                 raise Impure(f"{name} uses a lock, and not by `with` alone")
-            if locks and code.co_flags & _GENERATOR:
+            if locks and code.co_flags & GENERATOR:
                 raise Impure(f"{name} uses a lock, and may be left with it")
             if locks:
                 self._keeps(f"{name} uses a lock")
@@ -326,11 +325,11 @@ def _led_to(code: CodeType) -> list[tuple[str, int]]:
         number, argument = units[at], units[at + 1] | extended
         begins.append(at)
         at += 2
-        if number == _EXTENDED:
+        if number == _reach.EXTENDED:
             extended = argument << 8
             continue
         extended = 0
-        while at < len(units) and units[at] == _CACHE:
+        while at < len(units) and units[at] == _reach.CACHE:
             at += 2
         operation = opcode.opname[number]
         if number in opcode.hasjrel:

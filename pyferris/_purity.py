@@ -19,14 +19,13 @@ from ._homes import MISSING
 from ._known import MOST_DATA, Grounds
 from ._native import is_small_data
 from ._plain import is_plain
-from ._pure_code import LOCKS, CodeCheck, Impure, ImpureCode, ImpureGlobal
+from ._pure_code import GENERATOR, LOCKS, CodeCheck, Impure, ImpureCode, ImpureGlobal
 from ._shipping import is_original_builtin
 
 __all__: list[str] = []
 
 _SET_FUNCTIONS = frozenset({"and", "or", "xor", "sub"})
 _CATCHES_MUCH = frozenset({"Exception", "BaseException", "RuntimeError", "RecursionError", "MemoryError"})
-_GENERATOR = 0x20
 _DESCRIPTORS = (types.MethodDescriptorType, types.ClassMethodDescriptorType)
 _CONTAINERS = frozenset({list, dict, set, tuple, bytearray})
 _MOST_CONTAINERS = 20  # of such
@@ -146,7 +145,7 @@ class _Check(CodeCheck):
     def callable(self, function: Any) -> None:
         kind = type(function)
         if kind is _reach.Function:
-            if function.__code__.co_flags & _GENERATOR:
+            if function.__code__.co_flags & GENERATOR:
                 raise Impure(f"{_name(function)} is a generator function")
             self._function(function)
         elif kind is functools.partial:

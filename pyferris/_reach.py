@@ -53,7 +53,7 @@ _ATTRIBUTES = {_MAP["LOAD_ATTR"]: int(_NEWER)}
 if "LOAD_METHOD" in _MAP and not _NEWER:
     _ATTRIBUTES[_MAP["LOAD_METHOD"]] = 0
 _CELLS = {_MAP[name] for name in ("LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF") if name in _MAP}
-_IMPORT, _IMPORT_FROM, _EXTENDED, _CACHE = (
+_IMPORT, _IMPORT_FROM, EXTENDED, CACHE = (
     _MAP[name] for name in ("IMPORT_NAME", "IMPORT_FROM", "EXTENDED_ARG", "CACHE")
 )
 _CONSTANT, _SMALL = _MAP["LOAD_CONST"], _MAP.get("LOAD_SMALL_INT", -1)
@@ -128,10 +128,10 @@ def instructions(code: CodeType) -> Iterator[tuple[int, int]]:
     extended = 0
     units = iter(code.co_code)
     for operation, argument in zip(units, units, strict=True):
-        if operation == _EXTENDED:
+        if operation == EXTENDED:
             extended = (extended | argument) << 8
         else:
-            if operation != _CACHE:
+            if operation != CACHE:
                 yield operation, extended | argument
             extended = 0
 
